@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make demo    see it work: builds, starts a shop, breaks things and mends them
+#   make test    everything that CI checks
+#   make run     the server, with the routes.conf of this folder
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3
+SOURCES := Package.swift Sources Tests
+RELEASE := .build/release/fairlead
+
+.PHONY: help deps build release run demo test lint format bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# What is installed already costs nothing; on a bare machine this is the only step that needs the network.
+deps:
+	@command -v swift >/dev/null || { \
+	  echo "Swift 6.2 or newer is needed: https://www.swift.org/install/linux"; exit 1; }
+	@missing=""; for p in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q "ok installed" || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing$$missing"; \
+	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $$missing >/dev/null; \
+	fi
+
+build: deps
+	swift build
+
+release: deps
+	swift build -c release --product fairlead
+
+run: release
+	$(RELEASE) serve routes.conf
+
+demo: release
+	docs/demo/demo.sh $(RELEASE)
+
+# CI=1 makes warnings errors.
+test: deps lint
+	CI=1 swift build --build-tests
+	CI=1 swift test --skip-build --disable-xctest
+	.build/debug/fairlead check routes.conf
+	.build/debug/fairlead test routes.conf
+
+lint:
+	swift format lint --strict --parallel -r $(SOURCES)
+
+format:
+	swift format -i --parallel -r $(SOURCES)
+
+bench: release
+	$(RELEASE) bench
+
+clean:
+	rm -rf .build

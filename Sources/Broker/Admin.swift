@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Events
+import Ledger
+import Routes
+
+extension BrokerCore {
+    func status(started: Timestamp) -> BrokerStatus {
+        let now = clock.now()
+        let table = generation?.table
+        return BrokerStatus(
+            generation: generation?.number ?? 0, started: started,
+            topics: (table?.topics ?? []).map { route in
+                let bounds = engine.bounds(of: Topic.named(route.name))
+                return TopicStatus(name: route.name, first: bounds.first, end: bounds.end, bytes: bounds.bytes)
+            },
+            subscribers: (table?.subscribers ?? []).compactMap { route in
+                subscribers[route.name].map { status(of: $0, now) }
+            })
+    }
+
+    private func status(of subscriber: Subscriber, _ now: Timestamp) -> SubscriberStatus {
+        let state = subscriber.state
+        let unread = state.feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
+        let stands =
+            if state.settings.paused {
+                "paused"
+            } else if !state.hasRoom && state.deferred.count >= Limits.deferredMax {
+                "stalled"
+            } else if unread > 0 {
+                "behind"
+            } else {
+                "live"
+            }
+        return SubscriberStatus(
+            name: subscriber.name, method: subscriber.route.methodName, state: stands,
+            backlog: state.unsettled + unread, inFlight: state.inFlight.count,
+            retrying: state.deferred.count, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
+            acked: subscriber.counts.acked, retried: subscriber.counts.retried,
+            dropped: subscriber.counts.dropped, lastError: subscriber.lastError)
+    }
+
+    func setPaused(_ name: String, _ isPaused: Bool) -> Result<Void, Failure> {
+        guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
+        if !isPaused && subscriber.route.paused {
+            return .failure(
+                Failure(.conflict, "subscriber \"\(name)\" is `paused` in routes.conf; remove that line and reload"))
+        }
+        subscriber.isPausedByHand = isPaused
+        subscriber.applySettings()
+        dispatch(subscriber)
+        return .success(())
+    }
+
+    /// `letters` in the order in which they are to go out; those of one subscriber become one change.
+    func redrive(_ letters: [DeadLetter]) -> Result<Int, Failure> {
+        for letter in letters where subscribers[letter.subscriber] == nil {
+            return .failure(
+                Failure(
+                    .conflict,
+                    "dead letter \(letter.id) is of subscriber \"\(letter.subscriber)\", which routes.conf no longer has; "
+                        + "put it back and reload, or discard the dead letter"))
+        }
+        let now = clock.now()
+        var count = 0
+        for (name, letters) in Dictionary(grouping: letters, by: \.subscriber) {
+            guard let subscriber = subscribers[name] else { continue }
+            var round = LedgerRound()
+            var sent: [Int64] = []
+            for letter in letters {
+                let id = DeliveryID(topic: Topic.named(letter.topic), offset: letter.offset)
+                if subscriber.state.redrive(id, key: letter.key, deadLetter: letter.id, now: now, into: &round) {
+                    sent.append(letter.id)
+                }
+            }
+            subscriber.counts.dead -= sent.count
+            count += sent.count
+            commit(subscriber, round, redriven: sent)
+            dispatch(subscriber)
+        }
+        return .success(count)
+    }
+
+    func discard(_ letter: DeadLetter) -> Bool {
+        var round = LedgerRound()
+        round.resolved.append(letter.id)
+        let now = clock.now()
+        if let subscriber = subscribers[letter.subscriber] {
+            subscriber.counts.dead -= 1
+            if let key = letter.key { subscriber.state.unblock(key: key, now: now) }
+            commit(subscriber, round)
+            dispatch(subscriber)
+        } else {
+            var change = LedgerChange(subscriber: letter.subscriber)
+            change.discarded = round.resolved
+            engine.commit(change) { _ in }
+        }
+        return true
+    }
+
+    /// Starts nothing more; whoever waits is answered. Returns what is to be stopped.
+    func drain() -> [any Destination] {
+        isDraining = true
+        let now = clock.now()
+        for subscriber in subscribers.values {
+            if subscriber.destination == nil { servePulls(subscriber, now) }
+            subscriber.state.settings.paused = true
+        }
+        expireTails(now)
+        return subscribers.values.compactMap(\.destination)
+    }
+}
+
+extension BrokerCore {
+    /// Deliveries that can still end by themselves: not those parked behind a dead letter.
+    package var movable: Int {
+        subscribers.values.reduce(0) { $0 + $1.state.movable }
+    }
+}

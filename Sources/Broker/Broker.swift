@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+package import Events
+import Ledger
+package import Logging
+import Metrics
+import Routes
+import Synchronization
+
+/// Accepts events, and sees to it that every subscriber whose filter is true gets them. All its state is in
+/// ``BrokerCore`` on a thread of its own; this is the door to it for any task.
+package final class Broker: Sendable {
+    let engine: any Engine
+    let clock: any Clock
+    let log: Logger
+    private let thread: BrokerThread
+    private let topics = PublishedTopics()
+    private let isDraining = Atomic(false)
+    /// Bytes of batches that were posted to be routed and have not been; bounds memory when routing can't keep up.
+    private let routingBytes = Atomic(0)
+    private let started: Timestamp
+    /// For work that blocks: reading the journal and the ledger.
+    private let disk = DispatchQueue(label: "fairlead.disk", attributes: .concurrent)
+    private let reloads = Mutex<[Task<Void, Never>]>([])
+
+    package init(engine: any Engine, clock: any Clock, log: Logger) {
+        self.engine = engine
+        self.clock = clock
+        self.log = log
+        started = clock.now()
+        let disk = disk
+        let door = Door()
+        let core = BrokerCore(
+            engine: engine, clock: clock, log: log, seed: .random(in: 0 ... .max),
+            perform: { work in disk.async { work() } },
+            post: { work in door.thread?.post(work) })
+        thread = BrokerThread(core: core, clock: clock)
+        door.open(thread)
+    }
+
+    /// Lets the core post to the thread that is made from it.
+    private final class Door: Sendable {
+        private let box = Mutex<BrokerThread?>(nil)
+        var thread: BrokerThread? { box.withLock { $0 } }
+        func open(_ thread: BrokerThread) { box.withLock { $0 = thread } }
+    }
+
+    /// Begins to work with the first generation: reads the ledger, finishes what a crash interrupted, starts delivering.
+    package func start(_ generation: Generation) async throws(Failure) {
+        try await blocking { () throws(Failure) in
+            try self.engine.declare(generation.table.topics)
+            try self.engine.recoverOutbox()
+        }
+        thread.start()
+        try await apply(generation)
+        try await blocking { () throws(Failure) in try self.fillDedupeWindows() }
+        perform { core in core.drainOutbox() }
+        retention()
+    }
+
+    /// Takes over a generation that is completely built. Returns when it is in force; what it replaced is stopped
+    /// in the background, within its own deadlines.
+    package func apply(_ generation: Generation) async throws(Failure) {
+        let table = generation.table
+        try await blocking { () throws(Failure) in try self.engine.declare(table.topics) }
+        let (newcomers, missing) = await on { core in (core.newcomers(in: table), core.missingFeeds(in: table)) }
+        let preparation = try await blocking { () throws(Failure) in
+            try Preparation.read(from: self.engine, newcomers: newcomers, missing: missing)
+        }
+        let stopping = await on { core in core.apply(generation, preparation) }
+        topics.replace(table.topics.filter { !Topic.named($0.name).isSystem })
+        guard !stopping.isEmpty else { return }
+        let task = Task {
+            await withTaskGroup { group in
+                for (destination, reason) in stopping {
+                    group.addTask { await destination.stop(reason, deadline: Limits.stopDeadline) }
+                }
+            }
+        }
+        reloads.withLock { $0.append(task) }
+    }
+
+    /// Stops accepting and starting, lets what is in flight finish within `deadline`, writes everything down.
+    package func stop(deadline: Duration) async {
+        isDraining.store(true, ordering: .relaxed)
+        let destinations = await on { core in core.drain() }
+        for task in reloads.withLock({ $0 }) { await task.value }
+        await withTaskGroup { group in
+            for destination in destinations {
+                group.addTask { await destination.stop(.shutdown, deadline: deadline) }
+            }
+        }
+        await on { core in core.flushAllPositions(core.clock.now()) }
+        await thread.stop()
+        await withCheckedContinuation { continuation in
+            disk.async { [engine] in
+                engine.close()
+                continuation.resume()
+            }
+        }
+    }
+
+    /// Appended records, in order, from the engine's own thread. Kept in memory for routing as long as that keeps up.
+    package func appended(_ batches: [RecordBatch]) {
+        let bytes = batches.reduce(0) { $0 + $1.byteCount }
+        let waiting = routingBytes.add(bytes, ordering: .relaxed).newValue
+        if waiting > Limits.routingBytes {
+            routingBytes.subtract(bytes, ordering: .relaxed)
+            let ends = batches.map { ($0.topic, $0.last + 1) }
+            thread.post { core in for (topic, end) in ends { core.routeMissed(topic, end: end) } }
+        } else {
+            thread.post { [self] core in
+                for batch in batches { core.route(batch) }
+                routingBytes.subtract(bytes, ordering: .relaxed)
+            }
+        }
+    }
+
+    /// What publishing to `topic` needs; nil where routes.conf declares no such topic, or it is a system topic.
+    package func publishing(to topic: String) -> PublishTarget? {
+        topics[topic]?.target
+    }
+
+    /// Returns when the records are durable. Throws `.overloaded` (try again) or `.storage`; then nothing was accepted.
+    package func publish(_ batch: RecordBatch) async throws(Failure) -> Published {
+        guard !isDraining.load(ordering: .relaxed) else {
+            throw Failure(.overloaded, "fairlead is shutting down; publish again when it is back")
+        }
+        guard batch.count > 0 else { return Published(accepted: 0, duplicates: 0) }
+        guard let topic = topics[batch.topic.name] else {
+            throw Failure(.unknownTopic, "no topic \"\(batch.topic)\" in routes.conf")
+        }
+        guard let dedupe = topic.dedupe else {
+            let range = try await append(batch)
+            topic.published.increment(by: batch.count)
+            return Published(accepted: batch.count, first: range.lowerBound, last: range.upperBound, duplicates: 0)
+        }
+        let (places, pairs) = await dedupe.admit(batch, now: clock.now())
+        let duplicates = batch.count - places.count
+        topic.duplicates.increment(by: duplicates)
+        guard !places.isEmpty else { return Published(accepted: 0, duplicates: duplicates) }
+        do {
+            let range = try await append(duplicates == 0 ? batch : batch.selecting(places))
+            dedupe.ended(pairs, succeeded: true, now: clock.now())
+            topic.published.increment(by: places.count)
+            return Published(
+                accepted: places.count, first: range.lowerBound, last: range.upperBound, duplicates: duplicates)
+        } catch {
+            dedupe.ended(pairs, succeeded: false, now: clock.now())
+            throw error
+        }
+    }
+
+    private func append(_ batch: RecordBatch) async throws(Failure) -> ClosedRange<Offset> {
+        try await withCheckedContinuation { continuation in
+            engine.append(batch) { continuation.resume(returning: $0) }
+        }.get()
+    }
+
+    /// Leases up to `max` deliveries, waiting up to `wait` for the first. A task that is cancelled while it waits leases nothing.
+    package func pull(_ subscriber: String, max: Int, wait: Duration) async throws(Failure) -> [Lease] {
+        try await cancellable { core, reply in
+            core.pull(subscriber, max: max, wait: wait, reply: reply)
+        } cancel: { core, id in
+            core.cancelPull(subscriber, id)
+        }
+    }
+
+    /// One result for each request, in order.
+    package func settle(_ subscriber: String, _ requests: [LeaseSettlement]) async throws(Failure) -> [LeaseResult] {
+        try await on { core in core.settleLeases(subscriber, requests) }.get()
+    }
+
+    /// Records of a topic from `offset` on, at most `max`; waits up to `wait` where there is none yet.
+    /// `offset` nil means the next one to come.
+    package func tail(
+        _ topic: String, from offset: Offset?, max: Int, wait: Duration
+    ) async throws(Failure) -> [Record] {
+        try await cancellable { core, reply in
+            core.tail(topic, from: offset, max: max, wait: wait, reply: reply)
+        } cancel: { core, id in
+            core.cancelTail(topic, id)
+        }
+    }
+
+    /// Asks the broker for something that may take a while to come; `ask` returns a name for the wait, if it has to.
+    private func cancellable<Value: Sendable>(
+        _ ask: @escaping @Sendable (BrokerCore, @escaping @Sendable (Result<Value, Failure>) -> Void) -> UInt64?,
+        cancel: @escaping @Sendable (BrokerCore, UInt64) -> Void
+    ) async throws(Failure) -> Value {
+        let wait = CancellableWait()
+        return try await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, Failure>, Never>) in
+                perform { core in
+                    let id = ask(core) { continuation.resume(returning: $0) }
+                    if let id, wait.began(id) { cancel(core, id) }
+                }
+            }
+        } onCancel: {
+            if let id = wait.cancel() { perform { core in cancel(core, id) } }
+        }.get()
+    }
+
+    /// Which of a wait's beginning and its cancellation comes first is up to two threads.
+    private final class CancellableWait: Sendable {
+        private let state = Mutex<(id: UInt64?, isCancelled: Bool)>((nil, false))
+
+        /// True where it was cancelled before it began.
+        func began(_ id: UInt64) -> Bool {
+            state.withLock { state in
+                state.id = id
+                return state.isCancelled
+            }
+        }
+
+        /// The wait to end, where it has begun.
+        func cancel() -> UInt64? {
+            state.withLock { state in
+                state.isCancelled = true
+                return state.id
+            }
+        }
+    }
+
+    package func status() async -> BrokerStatus {
+        let started = started
+        return await on { core in core.status(started: started) }
+    }
+
+    /// Stops starting deliveries for a subscriber, over reloads too, until ``resume(_:)``. Nothing is lost.
+    package func pause(_ subscriber: String) async throws(Failure) {
+        try await on { core in core.setPaused(subscriber, true) }.get()
+    }
+
+    package func resume(_ subscriber: String) async throws(Failure) {
+        try await on { core in core.setPaused(subscriber, false) }.get()
+    }
+
+    /// Newest first. `before` continues a listing.
+    package func deadLetters(
+        subscriber: String?, before: Int64?, limit: Int
+    ) async throws(Failure) -> [DeadLetter] {
+        try await blocking { () throws(Failure) in
+            try self.engine.deadLetters(subscriber: subscriber, before: before, limit: limit)
+        }
+    }
+
+    package func deadLetter(_ id: Int64) async throws(Failure) -> DeadLetter? {
+        try await blocking { () throws(Failure) in try self.engine.deadLetter(id) }
+    }
+
+    /// Sends dead letters to their subscriber again, with all their attempts before them; returns how many. `ids` nil
+    /// means all, or all of `subscriber`.
+    package func redrive(ids: [Int64]?, subscriber: String?) async throws(Failure) -> Int {
+        var count = 0
+        if let ids {
+            var letters: [DeadLetter] = []
+            for id in ids {
+                guard let letter = try await deadLetter(id) else {
+                    throw Failure(.notFound, "no dead letter \(id); `fairlead dead list` shows those there are")
+                }
+                if subscriber == nil || letter.subscriber == subscriber { letters.append(letter) }
+            }
+            let found = letters
+            return try await on { core in core.redrive(found) }.get()
+        }
+        var before: Int64?
+        while true {
+            let letters = try await deadLetters(subscriber: subscriber, before: before, limit: Limits.redriveBatch)
+            guard let last = letters.last else { return count }
+            before = last.id
+            count += try await on { core in core.redrive(letters.reversed()) }.get()
+        }
+    }
+
+    /// Gives a dead letter up for good; what was parked behind it goes on. False where there is none.
+    package func discard(_ id: Int64) async throws(Failure) -> Bool {
+        guard let letter = try await deadLetter(id) else { return false }
+        return await on { core in core.discard(letter) }
+    }
+
+    /// Runs `body` on the broker's thread.
+    func on<Value: Sendable>(_ body: @escaping @Sendable (BrokerCore) -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            thread.post { core in continuation.resume(returning: body(core)) }
+        }
+    }
+
+    private func perform(_ body: @escaping @Sendable (BrokerCore) -> Void) {
+        thread.post(body)
+    }
+
+    /// Runs work that may wait for the disk on a thread that may.
+    private func blocking<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, Failure>, Never>) in
+            disk.async { continuation.resume(returning: Result { () throws(Failure) in try body() }) }
+        }.get()
+    }
+
+    private func fillDedupeWindows() throws(Failure) {
+        for topic in topics.all {
+            guard let dedupe = topic.dedupe, let length = topic.route.dedupe else { continue }
+            var at = try engine.offset(at: clock.now() - length, in: topic.topic)
+            while let batch = try engine.read(
+                topic.topic, from: at, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
+            {
+                dedupe.remember(batch)
+                at = batch.last + 1
+            }
+        }
+    }
+
+    private func retention() {
+        disk.asyncAfter(deadline: .now() + Limits.retentionInterval.seconds) { [weak self] in
+            guard let self, !isDraining.load(ordering: .relaxed) else { return }
+            engine.applyRetention()
+            retention()
+        }
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import HeapModule
+package import Events
+import Filtering
+package import Logging
+import Routes
+
+/// The path of an event, from the moment it is durable until it is settled. Confined to one thread (``BrokerThread``),
+/// or to a test that drives it by hand; it never blocks: reading is handed to `perform`, writing to the engine, and both
+/// come back through `post`.
+///
+/// The five verbs: **publish** is `Publish.swift` of the Gateway, **append** is `Append.swift` of the Journal,
+/// **route** `Route.swift`, **dispatch** `Dispatch.swift`, **settle** `Settle.swift`, the last three in this folder.
+package final class BrokerCore {
+    let engine: any Engine
+    let clock: any Clock
+    let log: Logger
+    /// Runs work on the thread that owns this core, later.
+    let post: @Sendable (@escaping @Sendable (BrokerCore) -> Void) -> Void
+    /// Runs work that may block, somewhere else.
+    let perform: @Sendable (@escaping @Sendable () -> Void) -> Void
+    var random: SeededGenerator
+    let metrics = BrokerMetrics()
+
+    var generation: Generation?
+    var subscribers: [String: Subscriber] = [:]
+    /// Who takes what, by topic; made anew by each generation.
+    var routing: [Topic: TopicRouting] = [:]
+    var ends: [Topic: TopicEnd] = [:]
+    var waitingTails: [Topic: [WaitingTail]] = [:]
+    var wakes = Heap<Wake>()
+    var flushAt: Timestamp?
+    var positionsAt: Timestamp?
+    /// When the outbox is looked at again after it could not be emptied.
+    var outboxAt: Timestamp?
+    var isDraining = false
+    var isOutboxBusy = false
+    var nextLease: UInt64
+    var pollers = 0
+
+    final class TopicRouting {
+        let matcher: Matcher
+        let scratch: MatchScratch
+        let subscribers: [Subscriber]
+
+        init(subscribers: [Subscriber]) {
+            self.subscribers = subscribers
+            matcher = Matcher(subscribers.map(\.route.filter))
+            scratch = matcher.makeScratch()
+        }
+    }
+
+    struct Wake: Comparable {
+        var time: Timestamp
+        var subscriber: Subscriber?
+
+        static func < (a: Wake, b: Wake) -> Bool { a.time < b.time }
+        static func == (a: Wake, b: Wake) -> Bool { a.time == b.time }
+    }
+
+    package init(
+        engine: any Engine, clock: any Clock, log: Logger, seed: UInt64,
+        perform: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void,
+        post: @escaping @Sendable (@escaping @Sendable (BrokerCore) -> Void) -> Void
+    ) {
+        self.engine = engine
+        self.clock = clock
+        self.log = log
+        self.perform = perform
+        self.post = post
+        random = SeededGenerator(seed: seed)
+        // Leases of an earlier life of the process are not mistaken for this one's.
+        nextLease = random.next() >> 1
+    }
+
+    /// When ``tick()`` wants to be called next.
+    package var wake: Timestamp? {
+        [wakes.min?.time, flushAt, positionsAt, outboxAt].compactMap { $0 }.min()
+    }
+
+    /// Does what has become due: retries, expired leases, waits that are over, positions to write.
+    package func tick() {
+        let now = clock.now()
+        while let next = wakes.min, next.time <= now {
+            wakes.removeMin()
+            if let subscriber = next.subscriber {
+                // Superseded entries are left in the heap and passed over here.
+                guard subscriber.wake == next.time else { continue }
+                subscriber.wake = nil
+                dispatch(subscriber)
+            } else {
+                expireTails(now)
+            }
+        }
+        if let due = flushAt, due <= now { flush() }
+        if let due = positionsAt, due <= now { flushAllPositions(now) }
+        if let due = outboxAt, due <= now {
+            outboxAt = nil
+            drainOutbox()
+        }
+    }
+
+    func wake(_ subscriber: Subscriber, at time: Timestamp) {
+        if let current = subscriber.wake, current <= time { return }
+        subscriber.wake = time
+        wakes.insert(Wake(time: time, subscriber: subscriber))
+    }
+}
+
+/// SplitMix64: small, fast, and the same sequence for the same seed, which a simulation needs.
+/// Constants from Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+package struct SeededGenerator: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    package init(seed: UInt64) {
+        state = seed
+    }
+
+    package mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Metrics
+
+/// Every metric of the broker. Labels are names from routes.conf and outcomes, never anything of an event.
+struct BrokerMetrics {
+    let matched = Counter(label: "fairlead_matches_total")
+    let outbox = Counter(label: "fairlead_outbox_events_total")
+    let generation = Gauge(label: "fairlead_config_generation")
+
+    static func published(topic: String) -> Counter {
+        Counter(label: "fairlead_events_published_total", dimensions: [("topic", topic)])
+    }
+
+    static func duplicates(topic: String) -> Counter {
+        Counter(label: "fairlead_events_duplicate_total", dimensions: [("topic", topic)])
+    }
+
+    static func rejected(topic: String, reason: String) -> Counter {
+        Counter(label: "fairlead_events_rejected_total", dimensions: [("topic", topic), ("reason", reason)])
+    }
+}
+
+struct SubscriberMetrics {
+    let acked: Counter
+    let retried: Counter
+    let dropped: Counter
+    let dead: Counter
+    private let attempts: Counter
+
+    init(subscriber: String) {
+        func outcome(_ outcome: String) -> Counter {
+            Counter(
+                label: "fairlead_deliveries_total", dimensions: [("subscriber", subscriber), ("outcome", outcome)])
+        }
+        acked = outcome("ack")
+        retried = outcome("retry")
+        dropped = outcome("drop")
+        dead = outcome("dead")
+        attempts = Counter(label: "fairlead_attempts_total", dimensions: [("subscriber", subscriber)])
+    }
+
+    func started(_ count: Int) {
+        attempts.increment(by: count)
+    }
+}

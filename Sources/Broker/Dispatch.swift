@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Events
+import Filtering
+import Logging
+import Routes
+
+extension BrokerCore {
+    /// The fourth verb: starts what may start now for one subscriber, and sees to it that more is there to start.
+    ///
+    /// Its state machine decides (order, concurrency, rate, batches, backoff); the destination or a waiting pull
+    /// carries it out and answers through ``settle(_:_:)``.
+    func dispatch(_ subscriber: Subscriber) {
+        let now = clock.now()
+        guard engine.unwritten < Limits.ledgerQueueMax else {
+            // The ledger is behind: what would be settled now could not be written down in time.
+            wake(subscriber, at: now + Limits.settleFlushDelay)
+            return
+        }
+        if subscriber.leases.count > 0 { expireLeases(subscriber, now) }
+        readDue(subscriber, now)
+        if let destination = subscriber.destination {
+            while case let started = subscriber.state.start(max: Limits.pipelineEvents, now: now), !started.isEmpty {
+                subscriber.metrics.started(started.count)
+                destination.deliver(started)
+            }
+        } else {
+            servePulls(subscriber, now)
+        }
+        readBacklog(subscriber)
+        if let wake = subscriber.state.wake(now: now) { self.wake(subscriber, at: wake) }
+        if let expiry = subscriber.leases.nextExpiry { wake(subscriber, at: expiry) }
+    }
+
+    /// Reads the records of retries whose time has come, and of dead letters sent again.
+    private func readDue(_ subscriber: Subscriber, _ now: Timestamp) {
+        let due = subscriber.state.takeDue(now: now, max: Limits.catchUpEvents)
+        guard !due.isEmpty else { return }
+        let name = subscriber.name
+        perform { [engine, post] in
+            let read = due.map { entry in
+                (
+                    id: entry.id,
+                    record: Result { () throws(Failure) in try engine.record(entry.id, deadLetter: entry.deadLetter) }
+                )
+            }
+            post { core in core.resumed(name, read) }
+        }
+    }
+
+    private func resumed(_ name: String, _ read: [(id: DeliveryID, record: Result<Record?, Failure>)]) {
+        guard let subscriber = subscribers[name] else { return }
+        let now = clock.now()
+        var round = LedgerRound()
+        for (id, result) in read {
+            switch result {
+            case .success(let record?):
+                subscriber.state.resume(record, id: id)
+            case .success(nil):
+                log.error(
+                    "A delivery that waited for its retry is lost: retention has removed its record",
+                    metadata: ["subscriber": "\(name)", "topic": "\(id.topic)", "offset": "\(id.offset)"])
+                subscriber.state.lost(id, now: now, into: &round)
+            case .failure(let failure):
+                log.error(
+                    "A record can't be read, trying again",
+                    metadata: ["subscriber": "\(name)", "topic": "\(id.topic)", "error": "\(failure)"])
+                subscriber.state.postpone(id, until: now + Limits.readRetryDelay)
+            }
+        }
+        if !round.isEmpty { commit(subscriber, round) }
+        dispatch(subscriber)
+    }
+
+    /// Reads on in the journal for a subscriber that is behind and has room.
+    private func readBacklog(_ subscriber: Subscriber) {
+        guard !subscriber.isReading, !subscriber.state.settings.paused, subscriber.state.hasRoom,
+            let (topic, from) = subscriber.state.behind
+        else { return }
+        subscriber.isReading = true
+        let name = subscriber.name
+        perform { [engine, post] in
+            let result = Result { () throws(Failure) in
+                try engine.read(topic, from: from, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
+            }
+            post { core in core.readOn(name, topic, from: from, result) }
+        }
+    }
+
+    private func readOn(_ name: String, _ topic: Topic, from: Offset, _ result: Result<RecordBatch?, Failure>) {
+        guard let subscriber = subscribers[name] else { return }
+        subscriber.isReading = false
+        switch result {
+        case .success(let batch?) where batch.count > 0:
+            if batch.first > from {
+                log.error(
+                    "A subscriber missed records that retention or damage has taken",
+                    metadata: [
+                        "subscriber": "\(name)", "topic": "\(topic)", "from": "\(from)", "to": "\(batch.first)",
+                    ])
+                subscriber.state.skip(topic, to: batch.first)
+            }
+            var matching: [Int32] = []
+            for index in 0..<batch.count {
+                subscriber.matcher.match(batch[index], subscriber.scratch) { _ in matching.append(Int32(index)) }
+            }
+            var round = LedgerRound()
+            subscriber.state.arrive(batch, matching: matching, into: &round)
+            subscriber.isDirty = true
+            if !round.isEmpty { commit(subscriber, round) }
+            dispatch(subscriber)
+        case .success:
+            // Nothing left up to the end: what was there is gone.
+            subscriber.state.skip(topic, to: end(of: topic).offset)
+            dispatch(subscriber)
+        case .failure(let failure):
+            log.error(
+                "The journal can't be read, trying again",
+                metadata: ["subscriber": "\(name)", "topic": "\(topic)", "error": "\(failure)"])
+            wake(subscriber, at: clock.now() + Limits.readRetryDelay)
+        }
+    }
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+package import Journal
+package import Ledger
+package import Logging
+package import Routes
+import Synchronization
+
+/// The engine in the box: the journal for records, the ledger for everything that is settled.
+package final class EmbeddedEngine: Engine {
+    private let journal: Journal
+    private let ledger: Ledger
+    private let log: Logger
+    /// Outbox rows whose removal was asked for and isn't committed.
+    private let removing = Mutex<Set<UInt64>>([])
+
+    package init(journal: Journal, ledger: Ledger, log: Logger) {
+        self.journal = journal
+        self.ledger = ledger
+        self.log = log
+    }
+
+    package func append(
+        _ batch: RecordBatch, then: @escaping @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void
+    ) {
+        journal.append(batch, then: then)
+    }
+
+    package func read(
+        _ topic: Topic, from: Offset, maxRecords: Int, maxBytes: Int
+    ) throws(Failure) -> RecordBatch? {
+        try journal.read(topic, from: from, maxRecords: maxRecords, maxBytes: maxBytes)
+    }
+
+    package func record(_ id: DeliveryID, deadLetter: Int64?) throws(Failure) -> Record? {
+        if let deadLetter {
+            guard let kept = try ledger.deadLetter(deadLetter) else { return nil }
+            return kept.letter.batch?[0]
+        }
+        guard let batch = try journal.read(id.topic, from: id.offset, maxRecords: 1, maxBytes: 1),
+            batch.count > 0, batch.first == id.offset
+        else { return nil }
+        return batch[0]
+    }
+
+    package func bounds(of topic: Topic) -> TopicBounds {
+        guard let bounds = journal.bounds(topic) else { return TopicBounds(first: 0, end: 0, bytes: 0) }
+        return TopicBounds(first: bounds.first, end: bounds.end, bytes: bounds.bytes)
+    }
+
+    package func offset(at time: Timestamp, in topic: Topic) throws(Failure) -> Offset {
+        try journal.offset(at: time, in: topic)
+    }
+
+    package func declare(_ topics: [TopicRoute]) throws(Failure) {
+        for route in topics {
+            let topic = Topic.named(route.name)
+            try journal.create(topic)
+            try journal.setRetention(topic, age: route.retainAge, bytes: route.retainBytes)
+            try journal.setSyncInterval(topic, route.syncInterval)
+        }
+    }
+
+    package func applyRetention() {
+        _ = journal.applyRetention()
+    }
+
+    package func commit(
+        _ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void
+    ) {
+        ledger.commit(change, then: then)
+    }
+
+    package var unwritten: Int { ledger.pressure.changes }
+
+    package func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
+        try ledger.load(subscriber)
+    }
+
+    package func rename(_ old: String, to new: String) throws(Failure) {
+        try ledger.renameSubscriber(old, to: new)
+    }
+
+    package func outbox(limit: Int) throws(Failure) -> [OutboxEvent] {
+        let leaving = removing.withLock { $0 }
+        return try ledger.outbox(limit: limit + leaving.count).filter { !leaving.contains($0.id) }.prefix(limit)
+            .map { row throws(Failure) in
+                guard let record = row.batch?[0] else {
+                    throw Failure(.storage, "row \(row.id) of the ledger's outbox is damaged; run `fairlead verify`")
+                }
+                return OutboxEvent(id: row.id, topic: row.topic, event: record.event, byteCount: row.record.count)
+            }
+    }
+
+    package func removeOutbox(_ ids: [UInt64]) {
+        removing.withLock { $0.formUnion(ids) }
+        ledger.removeOutbox(ids) { [self] failure in
+            if let failure {
+                log.error("Outbox rows not removed", metadata: ["error": "\(failure)"])
+            } else {
+                removing.withLock { $0.subtract(ids) }
+            }
+        }
+    }
+
+    package func recoverOutbox() throws(Failure) {
+        var rows: [OutboxRow] = []
+        var waiting = try ledger.outbox(limit: Limits.outboxBatch)
+        // After a crash these are few: what was written since the last sync. All are looked at before any is appended.
+        while waiting.count > rows.count {
+            rows = waiting
+            waiting = try ledger.outbox(limit: rows.count + Limits.outboxBatch)
+        }
+        for (name, rows) in Dictionary(grouping: rows, by: \.topic) {
+            let topic = Topic.named(name)
+            guard journal.bounds(topic) != nil, let oldest = rows.compactMap({ $0.batch?[0].time }).min() else {
+                continue
+            }
+            let wanted = Set(rows.map(\.id))
+            var found: [UInt64] = []
+            // An event is appended after its row was made; the margin is for a clock that was set back in between.
+            var at = try journal.offset(at: oldest - Limits.outboxClockMargin, in: topic)
+            while let batch = try read(
+                topic, from: at, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
+            {
+                for index in 0..<batch.count {
+                    if let row = batch[index].outbox, wanted.contains(row) { found.append(row) }
+                }
+                at = batch.last + 1
+            }
+            if !found.isEmpty { removeOutbox(found) }
+        }
+    }
+
+    package func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
+        var count = 0
+        var keys: Set<String> = []
+        var before: Int64?
+        while case let page = try ledger.deadLetters(subscriber: subscriber, before: before, limit: Limits.redriveBatch),
+            let last = page.last
+        {
+            count += page.count
+            for kept in page {
+                if let key = kept.letter.batch?[0].key { keys.insert(key) }
+            }
+            before = last.id
+        }
+        return (count, Array(keys))
+    }
+
+    package func deadLetters(
+        subscriber: String?, before: Int64?, limit: Int
+    ) throws(Failure) -> [DeadLetter] {
+        try ledger.deadLetters(subscriber: subscriber, before: before, limit: limit).compactMap { DeadLetter($0) }
+    }
+
+    package func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter? {
+        try ledger.deadLetter(id).flatMap { DeadLetter($0) }
+    }
+
+    package func close() {
+        journal.close()
+        ledger.close()
+    }
+}
+
+extension NewDeadLetter {
+    /// The record as a batch of one; nil where its bytes are damaged.
+    fileprivate var batch: RecordBatch? {
+        record.withUnsafeBytes { RecordBatch.copying($0, topic: Topic.named(topic)) }.flatMap {
+            $0.count == 1 ? $0 : nil
+        }
+    }
+}
+
+extension OutboxRow {
+    fileprivate var batch: RecordBatch? {
+        record.withUnsafeBytes { RecordBatch.copying($0, topic: Topic.named(topic)) }.flatMap {
+            $0.count == 1 ? $0 : nil
+        }
+    }
+}
+
+extension DeadLetter {
+    fileprivate init?(_ kept: KeptDeadLetter) {
+        guard let record = kept.letter.batch?[0] else { return nil }
+        self.init(
+            id: kept.id, subscriber: kept.subscriber, topic: kept.letter.topic, offset: kept.letter.offset,
+            key: record.key, reason: kept.letter.reason, trace: kept.letter.trace, attempts: kept.letter.attempts,
+            time: kept.letter.time, event: record.event)
+    }
+}

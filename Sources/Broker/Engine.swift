@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+package import Ledger
+package import Routes
+
+/// What stores events and settlement. The embedded one is ``EmbeddedEngine``; the broker knows only this.
+///
+/// Calls marked *blocks* wait for a disk or a network: never on the broker's thread, never on the cooperative pool.
+package protocol Engine: AnyObject, Sendable {
+    /// Makes the records durable in their topic, then calls `then` from any thread. Batches of one topic are appended
+    /// in the order of the calls. The engine shows appended batches to the broker (``BrokerCore/route(_:)``) in
+    /// that same order, before `then`.
+    func append(
+        _ batch: RecordBatch, then: @escaping @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void)
+
+    /// Records from `from` on, or from the first after it that there is; nil at the end. *Blocks.*
+    func read(
+        _ topic: Topic, from: Offset, maxRecords: Int, maxBytes: Int
+    ) throws(Failure) -> RecordBatch?
+
+    /// One record: of a dead letter, where it is one, else of its topic; nil where it is gone. *Blocks.*
+    func record(_ id: DeliveryID, deadLetter: Int64?) throws(Failure) -> Record?
+
+    func bounds(of topic: Topic) -> TopicBounds
+
+    /// The first record that is not older than `time`; the end where all are. *Blocks.*
+    func offset(at time: Timestamp, in topic: Topic) throws(Failure) -> Offset
+
+    /// Makes the topics exist, with their retention and sync settings. *Blocks.*
+    func declare(_ topics: [TopicRoute]) throws(Failure)
+
+    /// Removes whole segments past their retention. *Blocks.*
+    func applyRetention()
+
+    /// Applies a change, all of it or nothing, after those handed over before. Kept and tried again while the disk
+    /// refuses it; `then` is called when it is written.
+    func commit(_ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void)
+
+    /// Changes handed over and not yet written.
+    var unwritten: Int { get }
+
+    /// *Blocks.*
+    func load(_ subscriber: String) throws(Failure) -> SubscriberLedger
+    /// *Blocks.*
+    func rename(_ old: String, to new: String) throws(Failure)
+
+    /// The oldest rows, without those handed to ``removeOutbox(_:)``. *Blocks.*
+    func outbox(limit: Int) throws(Failure) -> [OutboxEvent]
+    /// Removes the rows whose event is in its topic already: the process ended between the append and the row's
+    /// removal. Before anything is appended. *Blocks.*
+    func recoverOutbox() throws(Failure)
+    func removeOutbox(_ ids: [UInt64])
+
+    /// How many dead letters of a subscriber nobody has dealt with, and their keys. *Blocks.*
+    func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String])
+    /// Newest first, ids below `before`. *Blocks.*
+    func deadLetters(subscriber: String?, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter]
+    /// *Blocks.*
+    func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter?
+
+    /// Writes what is still unwritten and closes. *Blocks.*
+    func close()
+}
+
+package struct TopicBounds: Hashable, Sendable {
+    package var first: Offset
+    /// One past the last record.
+    package var end: Offset
+    package var bytes: Int
+
+    package init(first: Offset, end: Offset, bytes: Int) {
+        self.first = first
+        self.end = end
+        self.bytes = bytes
+    }
+}

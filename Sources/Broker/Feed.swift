@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+package import Events
+
+/// The offset that the next routed record of a topic gets; shared by the feeds that keep up with it, so that a record
+/// that doesn't concern a subscriber costs that subscriber nothing. Owned by the broker's thread.
+package final class TopicEnd {
+    package let topic: Topic
+    package var offset: Offset
+
+    package init(topic: Topic, offset: Offset) {
+        self.topic = topic
+        self.offset = offset
+    }
+}
+
+/// How far a subscriber has come in one topic.
+package struct Feed {
+    package let end: TopicEnd
+    /// Where reading goes on; nil while the feed is live, which is to say that it has taken in everything up to the end.
+    package internal(set) var behindAt: Offset?
+    /// Matching records taken in, in order of offset; the first is never done (``trim()``).
+    var outstanding: Deque<Entry> = []
+    /// How many of `outstanding` are done.
+    var doneAhead = 0
+    /// Ranges that the ledger says were settled before the restart, and that were not reached yet.
+    var resumed: [ClosedRange<Offset>]
+
+    struct Entry {
+        var offset: Offset
+        var isDone: Bool
+    }
+
+    package init(end: TopicEnd, position: Offset, settled: [ClosedRange<Offset>] = []) {
+        self.end = end
+        behindAt = position < end.offset ? position : nil
+        resumed = settled
+    }
+
+    /// The first offset not taken in yet.
+    package var next: Offset { behindAt ?? end.offset }
+
+    /// Everything below is done or deferred.
+    package var position: Offset { outstanding.first?.offset ?? next }
+
+    /// Ranges above the position that are done or deferred; records between them that matched nothing may be inside.
+    package var settled: [ClosedRange<Offset>] {
+        var ranges: [ClosedRange<Offset>] = []
+        if doneAhead > 0 {
+            var start: Offset?
+            var last: Offset = 0
+            for entry in outstanding {
+                if entry.isDone {
+                    start = start ?? entry.offset
+                    last = entry.offset
+                } else if let first = start {
+                    ranges.append(first...last)
+                    start = nil
+                }
+            }
+            if let first = start { ranges.append(first...last) }
+        }
+        return ranges + resumed.filter { $0.upperBound >= next }.map { max($0.lowerBound, next)...$0.upperBound }
+    }
+
+    /// Whether the ledger says that `offset`, which is the one just taken in, was settled before the restart.
+    mutating func wasSettled(_ offset: Offset) -> Bool {
+        while let range = resumed.first, range.upperBound < offset { resumed.removeFirst() }
+        return resumed.first?.contains(offset) ?? false
+    }
+
+    /// Everything below `offset` was taken in.
+    mutating func advance(to offset: Offset) {
+        behindAt = offset < end.offset ? offset : nil
+    }
+
+    mutating func finish(_ offset: Offset) {
+        guard let first = outstanding.first else { return }
+        if first.offset == offset {
+            outstanding.removeFirst()
+            trim()
+            return
+        }
+        var low = 0
+        var high = outstanding.count
+        while low < high {
+            let middle = (low + high) / 2
+            if outstanding[middle].offset < offset { low = middle + 1 } else { high = middle }
+        }
+        guard low < outstanding.count, outstanding[low].offset == offset, !outstanding[low].isDone else { return }
+        outstanding[low].isDone = true
+        doneAhead += 1
+    }
+
+    mutating func trim() {
+        while let first = outstanding.first, first.isDone {
+            outstanding.removeFirst()
+            doneAhead -= 1
+        }
+    }
+}

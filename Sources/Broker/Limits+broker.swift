@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+
+extension Limits {
+    /// Records a subscriber holds in memory: ready, in flight, or waiting for their key. Beyond it, the subscriber
+    /// reads the journal when it has room again. Covers a second of lag at several thousand events a second.
+    package static let windowEvents = 8_192
+
+    /// Bytes of those records; large events reach this bound first.
+    package static let windowBytes = 16 << 20
+
+    /// Deliveries handed to a destination and not settled. The lane runs them in turn; a deep pipe keeps it busy
+    /// while settlements are on their way.
+    package static let pipelineEvents = 2_048
+
+    /// Leases of one pull subscriber.
+    package static let leasesMax = 10_000
+
+    /// Deliveries of one subscriber that wait for a retry or behind their key. Each costs about 150 bytes of memory
+    /// and a row; beyond it the subscriber stops taking new records until some are settled.
+    package static let deferredMax = 50_000
+
+    /// Records and bytes of one read for a subscriber that is behind.
+    package static let catchUpEvents = 2_048
+    package static let catchUpBytes = 4 << 20
+
+    /// Bytes of appended records waiting to be routed from memory. Beyond it subscribers read them from the journal.
+    package static let routingBytes = 64 << 20
+
+    /// How long plain acknowledgements may stay unwritten. Losing them costs redeliveries only.
+    package static let settleFlushDelay: Duration = .milliseconds(20)
+
+    /// Pause before a read that failed is tried again.
+    package static let readRetryDelay: Duration = .seconds(1)
+
+    /// Positions of subscribers that settle nothing are written this often, so that a restart does not match again
+    /// what was routed long ago.
+    package static let positionsInterval: Duration = .seconds(5)
+
+    /// Unwritten changes in the ledger's queue beyond which no new deliveries start.
+    package static let ledgerQueueMax = 20_000
+
+    /// A lease can't be asked to delay its retry for longer, nor a handler's `retry`: 12 hours, SQS's bound.
+    package static let retryAfterMax: Duration = .seconds(12 * 3600)
+
+    /// How long a pull or a tail may wait for something to come.
+    package static let pollWaitMax: Duration = .seconds(60)
+
+    /// Pulls and tails waiting at once; each holds a connection.
+    package static let pollersMax = 4_096
+
+    /// Remembered (source, id) pairs of one topic with `dedupe`; about 100 bytes each.
+    package static let dedupeEventsMax = 1_000_000
+
+    /// How often whole segments past their retention are looked for.
+    package static let retentionInterval: Duration = .seconds(30)
+
+    /// Dead letters looked at in one go when many are sent again.
+    package static let redriveBatch = 500
+
+    /// How long a destination that was replaced may go on with what it has begun.
+    package static let stopDeadline: Duration = .seconds(30)
+
+    /// How far a clock may have been set back between an outbox row and its record, for the search at start.
+    package static let outboxClockMargin: Duration = .seconds(3600)
+
+    /// Outbox rows taken in one go.
+    package static let outboxBatch = 1_000
+
+    /// Bytes of the reason kept for a failed attempt.
+    package static let reasonBytesMax = 4 << 10
+}

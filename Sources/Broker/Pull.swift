@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import HeapModule
+import Events
+import Routes
+
+/// A pull request that waits for something to come.
+struct WaitingPull {
+    var id: UInt64
+    var max: Int
+    var until: Timestamp
+    var reply: @Sendable (Result<[Lease], Failure>) -> Void
+}
+
+extension BrokerCore {
+    func pull(
+        _ name: String, max: Int, wait: Duration, reply: @escaping @Sendable (Result<[Lease], Failure>) -> Void
+    ) -> UInt64? {
+        guard let subscriber = subscribers[name] else {
+            reply(.failure(unknownSubscriber(name)))
+            return nil
+        }
+        guard case .pull = subscriber.route.delivery else {
+            reply(
+                .failure(
+                    Failure(
+                        .conflict,
+                        "subscriber \"\(name)\" is delivered to by `\(subscriber.route.methodName)`; "
+                            + "to pull from it, give it a `pull` line in routes.conf")))
+            return nil
+        }
+        guard pollers < Limits.pollersMax else {
+            reply(.failure(Failure(.overloaded, "\(Limits.pollersMax) requests are waiting already; try again later")))
+            return nil
+        }
+        nextLease += 1
+        let waiting = WaitingPull(
+            id: nextLease, max: max, until: clock.now() + min(wait, Limits.pollWaitMax), reply: reply)
+        pollers += 1
+        subscriber.waitingPulls.append(waiting)
+        dispatch(subscriber)
+        return waiting.id
+    }
+
+    /// Whoever asked has gone away: nothing is leased to it.
+    func cancelPull(_ name: String, _ id: UInt64) {
+        guard let subscriber = subscribers[name],
+            let index = subscriber.waitingPulls.firstIndex(where: { $0.id == id })
+        else { return }
+        pollers -= 1
+        subscriber.waitingPulls.remove(at: index).reply(.success([]))
+    }
+
+    /// Gives waiting pulls what may start, the oldest first; ends those that have waited long enough.
+    func servePulls(_ subscriber: Subscriber, _ now: Timestamp) {
+        guard case .pull(let lease) = subscriber.route.delivery else { return }
+        while let waiting = subscriber.waitingPulls.first {
+            let started = subscriber.state.start(max: waiting.max, now: now)
+            guard !started.isEmpty || waiting.until <= now || isDraining else { break }
+            subscriber.waitingPulls.removeFirst()
+            pollers -= 1
+            subscriber.metrics.started(started.count)
+            let expires = now + lease
+            waiting.reply(
+                .success(
+                    started.map { delivery in
+                        nextLease += 1
+                        subscriber.leases.grant(delivery.id, lease: nextLease, until: expires)
+                        return Lease(id: String(nextLease, radix: 36), delivery: delivery, expires: expires)
+                    }))
+        }
+        if let next = subscriber.waitingPulls.map(\.until).min() { wake(subscriber, at: next) }
+        // One that came later may have waited less long.
+        var index = 0
+        while index < subscriber.waitingPulls.count {
+            if subscriber.waitingPulls[index].until <= now {
+                pollers -= 1
+                subscriber.waitingPulls.remove(at: index).reply(.success([]))
+            } else {
+                index += 1
+            }
+        }
+    }
+
+    func settleLeases(_ name: String, _ requests: [LeaseSettlement]) -> Result<[LeaseResult], Failure> {
+        guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
+        guard case .pull(let leaseTime) = subscriber.route.delivery else {
+            return .failure(Failure(.conflict, "subscriber \"\(name)\" is not a pull subscriber: it has no leases"))
+        }
+        let now = clock.now()
+        expireLeases(subscriber, now)
+        var settlements = Settlements()
+        var results: [LeaseResult] = []
+        results.reserveCapacity(requests.count)
+        for request in requests {
+            guard let lease = UInt64(request.lease, radix: 36) else {
+                results.append(.expired)
+                continue
+            }
+            if case .extend = request.action {
+                results.append(subscriber.leases.extend(lease, until: now + leaseTime) ? .done : .expired)
+                continue
+            }
+            guard let delivery = subscriber.leases.end(lease) else {
+                results.append(.expired)
+                continue
+            }
+            switch request.action {
+            case .ack: settlements.acks.append(delivery)
+            case .retry(let after, let reason):
+                settlements.others.append(Settlement(delivery, .retry(after: after, reason: reason)))
+            case .dead(let reason): settlements.others.append(Settlement(delivery, .dead(reason: reason)))
+            case .extend: break
+            }
+            results.append(.done)
+        }
+        settle(subscriber, settlements)
+        return .success(results)
+    }
+
+    /// A lease that ran out is a failed attempt: whoever held it has had its chance, and the next may try at once.
+    func expireLeases(_ subscriber: Subscriber, _ now: Timestamp) {
+        let expired = subscriber.leases.expire(now: now)
+        guard !expired.isEmpty else { return }
+        settle(
+            subscriber,
+            Settlements(others: expired.map { Settlement($0, .retry(after: .zero, reason: "the lease ran out")) }))
+    }
+
+    func unknownSubscriber(_ name: String) -> Failure {
+        Failure(.unknownSubscriber, "no subscriber \"\(name)\" in routes.conf")
+    }
+}

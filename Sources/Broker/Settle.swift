@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CoreMetrics
+import Events
+import Ledger
+import Logging
+
+extension BrokerCore {
+    /// The fifth verb: ends attempts. The state machine says what each outcome means; what follows from it (the moved
+    /// position, the retry, the dead letter, the plugin's state writes and its publications) goes to the ledger as
+    /// one change, so that all of it is true after a crash or none.
+    func settle(_ subscriber: Subscriber, _ settlements: Settlements) {
+        let now = clock.now()
+        var round = LedgerRound()
+        var effects = Effects()
+        let acked = subscriber.state.acknowledge(settlements.acks, now: now, into: &round)
+        subscriber.counts.acked += acked
+        subscriber.metrics.acked.increment(by: acked)
+
+        for var settlement in settlements.others {
+            settlement.outcome = settlement.outcome.withBoundedReason
+            if let more = settlement.effects {
+                if let refusal = refusal(of: more, subscriber) {
+                    settlement.outcome = .retry(after: nil, reason: refusal.message)
+                    settlement.effects = nil
+                } else if effects.state.count + more.state.count > Limits.stateWritesMax / 2
+                    || effects.publications.count + more.publications.count > Limits.publicationsMax / 2
+                {
+                    // What was settled so far is one change, the rest another; both whole.
+                    commit(subscriber, round, effects)
+                    round = LedgerRound()
+                    effects = Effects()
+                }
+            }
+            guard subscriber.state.settle(settlement, now: now, random: &random, into: &round) else { continue }
+            count(settlement, for: subscriber)
+            switch settlement.outcome {
+            case .ack, .drop:
+                if let more = settlement.effects {
+                    effects.state += more.state
+                    effects.publications += more.publications
+                }
+            case .retry, .dead, .returned: break
+            }
+        }
+        if round.isEmpty && effects.isEmpty {
+            markDirty(subscriber)
+        } else {
+            commit(subscriber, round, effects)
+        }
+        dispatch(subscriber)
+    }
+
+    /// Why the ledger won't take one delivery's effects; nil where it will.
+    private func refusal(of effects: Effects, _ subscriber: Subscriber) -> Failure? {
+        var change = LedgerChange(subscriber: subscriber.name)
+        change.state = effects.state
+        change.publications = effects.publications
+        return Ledger.refusal(of: change)
+    }
+
+    private func count(_ settlement: Settlement, for subscriber: Subscriber) {
+        switch settlement.outcome {
+        case .ack:
+            subscriber.counts.acked += 1
+            subscriber.metrics.acked.increment()
+        case .drop:
+            subscriber.counts.dropped += 1
+            subscriber.metrics.dropped.increment()
+        case .retry(_, let reason):
+            subscriber.counts.retried += 1
+            subscriber.metrics.retried.increment()
+            subscriber.lastError = reason
+            report(reason, settlement, subscriber)
+        case .dead(let reason):
+            subscriber.lastError = reason
+            report(reason, settlement, subscriber)
+        case .returned: break
+        }
+    }
+
+    private func report(_ reason: String, _ settlement: Settlement, _ subscriber: Subscriber) {
+        var metadata: Logger.Metadata = [
+            "subscriber": "\(subscriber.name)", "topic": "\(settlement.delivery.topic)",
+            "offset": "\(settlement.delivery.offset)", "reason": "\(reason)",
+        ]
+        if let trace = settlement.trace { metadata["trace"] = "\(trace)" }
+        log.debug("Delivery failed", metadata: metadata)
+    }
+
+    /// Writes what a round changed, together with the positions as they stand.
+    func commit(
+        _ subscriber: Subscriber, _ round: LedgerRound, _ effects: Effects = Effects(), redriven: [Int64] = [],
+        needsSync: Bool = false
+    ) {
+        var change = LedgerChange(subscriber: subscriber.name)
+        change.needsSync = needsSync
+        change.positions = positions(of: subscriber)
+        change.deferred =
+            round.finished.map { .remove(topic: $0.topic.name, offset: $0.offset) }
+            + round.deferred.map { .put(Deferred($0)) }
+        change.discarded = round.resolved
+        change.redriven = redriven
+        change.state = effects.state
+        change.publications = effects.publications
+        for burial in round.dead {
+            subscriber.counts.dead += 1
+            subscriber.metrics.dead.increment()
+            log.warning(
+                "Delivery is a dead letter",
+                metadata: [
+                    "subscriber": "\(subscriber.name)", "topic": "\(burial.delivery.record.topic)",
+                    "offset": "\(burial.delivery.record.offset)", "event.id": "\(burial.delivery.record.id)",
+                    "attempts": "\(burial.delivery.attempt)", "reason": "\(burial.reason)",
+                ])
+            change.dead.append(NewDeadLetter(burial))
+            // A dead letter of the dead letters' own subscriber is kept, but not announced: that would never end.
+            if burial.delivery.record.topic != .dead {
+                change.publications.append(.deadLetter(burial, subscriber: subscriber.name))
+            }
+        }
+        subscriber.isDirty = false
+        let hasPublications = !change.publications.isEmpty
+        let name = subscriber.name
+        engine.commit(change) { [post, log] result in
+            switch result {
+            case .success:
+                if hasPublications { post { core in core.drainOutbox() } }
+            case .failure(let failure):
+                // The ledger retries what the disk refuses; it gives up only when it is closed while the disk fails.
+                log.error(
+                    "Settlements not written; their events will be delivered again",
+                    metadata: ["subscriber": "\(name)", "error": "\(failure)"])
+            }
+        }
+    }
+
+    private func positions(of subscriber: Subscriber) -> [LedgerPosition] {
+        subscriber.state.feeds.map { topic, feed in
+            LedgerPosition(topic: topic.name, position: feed.position, settled: feed.settled)
+        }
+    }
+
+    /// Plain acknowledgements are written a little later, many in one.
+    func markDirty(_ subscriber: Subscriber) {
+        subscriber.isDirty = true
+        if flushAt == nil { flushAt = clock.now() + Limits.settleFlushDelay }
+    }
+
+    func flush() {
+        flushAt = nil
+        for subscriber in subscribers.values where subscriber.isDirty { commit(subscriber, LedgerRound()) }
+    }
+
+    /// Also of those that settled nothing, since records that don't concern them move their positions as well.
+    func flushAllPositions(_ now: Timestamp) {
+        positionsAt = now + Limits.positionsInterval
+        for subscriber in subscribers.values {
+            let sum = subscriber.state.feeds.values.reduce(0) { $0 &+ $1.position }
+            if sum != subscriber.positionsWritten {
+                subscriber.positionsWritten = sum
+                commit(subscriber, LedgerRound())
+            }
+        }
+    }
+}

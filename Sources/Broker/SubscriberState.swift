@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import HeapModule
+package import Events
+package import Routes
+
+/// What one subscriber has taken in, started and settled. Pure: records, outcomes and the time come in; deliveries to
+/// start and ledger changes come out. Whoever drives it does the reading, the delivering and the writing.
+///
+/// A delivery is in exactly one place:
+///
+///     ready ──start──► in flight ──settle──► done
+///       ▲                  └──── failed ───► deferred ──due──► (read again) ──► ready
+///       └── waiting behind its key, in memory; deferred without a due time when its key is blocked (parked)
+///
+/// For each topic, everything below ``Feed/position`` is done or deferred, and so are the `settled` ranges above it.
+/// Together with the deferred rows that is all that a restart needs; nothing between the two can be lost, and
+/// nothing settled is delivered again once written.
+package struct SubscriberState {
+    package struct Settings: Sendable {
+        package var ordered = false
+        /// Deliveries in flight at once.
+        package var inFlightMax = Limits.pipelineEvents
+        package var retry = RetryPolicy()
+        package var rate: Rate?
+        package var batch: BatchPolicy?
+        package var paused = false
+
+        package init() {}
+    }
+
+    package var settings: Settings
+    package internal(set) var feeds: [Topic: Feed] = [:]
+    /// May start now, in order.
+    var ready: Deque<Delivery> = []
+    /// Deferred deliveries whose time has come and whose record was read again; they go first.
+    var retries: Deque<Delivery> = []
+    package internal(set) var inFlight: [DeliveryID: Delivery] = [:]
+    package internal(set) var deferred: [DeliveryID: Deferred] = [:]
+    var dueTimes = Heap<Due>()
+    /// Keys of an ordered subscriber that have something in flight, deferred or dead.
+    var keys: [String: KeyState] = [:]
+    var bucket: TokenBucket?
+    /// Records held in memory, and their bytes.
+    package internal(set) var held = 0
+    var heldBytes = 0
+
+    package struct Deferred: Sendable {
+        /// Attempts made so far.
+        package var attempts: Int
+        /// nil: parked behind its key.
+        package var due: Timestamp?
+        package var key: String?
+        package var replay = false
+        /// The dead letter it was before it was sent again; its record is read from there.
+        package var deadLetter: Int64?
+        package var reason = ""
+        /// The record was asked for, or is ready or in flight again.
+        package var isUnderway = false
+    }
+
+    struct Due: Comparable {
+        var time: Timestamp
+        var id: DeliveryID
+
+        static func < (a: Due, b: Due) -> Bool {
+            a.time != b.time ? a.time < b.time : a.id.offset < b.id.offset
+        }
+        static func == (a: Due, b: Due) -> Bool { a.time == b.time && a.id == b.id }
+    }
+
+    /// One key of an ordered subscriber. `parked` comes before `waiting`, and both are in offset order.
+    struct KeyState {
+        /// Something of this key is ready, in flight, deferred with a due time, or dead and not yet dealt with.
+        var isBusy = false
+        /// Its head is deferred or dead: followers are parked instead of held in memory.
+        var isBlocked = false
+        var waiting: Deque<Delivery> = []
+        var parked: Deque<DeliveryID> = []
+
+        var isIdle: Bool { !isBusy && !isBlocked && waiting.isEmpty && parked.isEmpty }
+    }
+
+    package init(settings: Settings) {
+        self.settings = settings
+        bucket = settings.rate.map { TokenBucket(rate: $0) }
+    }
+
+    /// Takes new settings; what is in flight goes on under them.
+    package mutating func update(_ settings: Settings) {
+        if settings.rate != self.settings.rate { bucket = settings.rate.map { TokenBucket(rate: $0) } }
+        self.settings = settings
+    }
+
+    package var hasRoom: Bool {
+        held < Limits.windowEvents && heldBytes < Limits.windowBytes && deferred.count < Limits.deferredMax
+    }
+
+    /// Takes those records of `batch` whose places `matching` names (ascending), as long as there is room. Records
+    /// before the feed's `next`, and those past the topic's end as known, are left out: they came or will come another way.
+    ///
+    /// The topic's end must have been moved past a live batch before this call.
+    package mutating func arrive(_ batch: RecordBatch, matching: [Int32], into round: inout LedgerRound) {
+        guard batch.count > 0, var feed = feeds.removeValue(forKey: batch.topic) else { return }
+        defer { feeds[batch.topic] = feed }
+        let from = feed.behindAt ?? batch.first
+        let end = min(batch.last + 1, feed.end.offset)
+        // A gap: what lies between is read from the journal first.
+        guard from >= batch.first || batch.first > batch.last else { return }
+        for index in matching {
+            let record = batch[Int(index)]
+            let offset = record.offset
+            if offset < from { continue }
+            if offset >= end { break }
+            guard hasRoom else {
+                feed.advance(to: offset)
+                return
+            }
+            if feed.wasSettled(offset) || deferred[DeliveryID(topic: batch.topic, offset: offset)] != nil {
+                feed.outstanding.append(.init(offset: offset, isDone: true))
+                feed.doneAhead += 1
+                feed.trim()
+                continue
+            }
+            feed.outstanding.append(.init(offset: offset, isDone: false))
+            enqueue(Delivery(record: record, attempt: 1), &feed, &round)
+        }
+        feed.advance(to: max(from, end))
+        feed.trim()
+    }
+
+    package mutating func open(_ feed: Feed) {
+        feeds[feed.end.topic] = feed
+    }
+
+    /// The subscriber no longer takes from `topic`; what it has taken in already is still delivered.
+    package mutating func close(_ topic: Topic) {
+        feeds[topic] = nil
+    }
+
+    /// A topic with records to read, and from where; those that are furthest back first.
+    package var behind: (topic: Topic, from: Offset)? {
+        var found: (topic: Topic, from: Offset)?
+        for (topic, feed) in feeds {
+            guard let at = feed.behindAt else { continue }
+            if found.map({ topic.id < $0.topic.id }) ?? true { found = (topic, at) }
+        }
+        return found
+    }
+
+    /// Records from `offset` on were not routed from memory.
+    package mutating func fallBehind(_ topic: Topic, at offset: Offset) {
+        if let feed = feeds[topic], feed.behindAt == nil { feeds[topic]!.behindAt = offset }
+    }
+
+    /// Jumps over records that no longer exist.
+    package mutating func skip(_ topic: Topic, to offset: Offset) {
+        guard let feed = feeds[topic], feed.next < offset else { return }
+        feeds[topic]!.advance(to: offset)
+    }
+
+    private mutating func enqueue(_ delivery: Delivery, _ feed: inout Feed, _ round: inout LedgerRound) {
+        guard settings.ordered, let key = delivery.record.key else {
+            hold(delivery)
+            ready.append(delivery)
+            return
+        }
+        var state = keys.removeValue(forKey: key) ?? KeyState()
+        if state.isBlocked || !state.parked.isEmpty {
+            park(delivery.id, key: key, &state)
+            round.deferred.append(.init(id: delivery.id, deferral: deferred[delivery.id]!))
+            feed.finish(delivery.id.offset)
+        } else if state.isBusy {
+            hold(delivery)
+            state.waiting.append(delivery)
+        } else {
+            hold(delivery)
+            state.isBusy = true
+            ready.append(delivery)
+        }
+        keys[key] = state
+    }
+
+    private mutating func park(_ id: DeliveryID, key: String, _ state: inout KeyState) {
+        deferred[id] = Deferred(attempts: 0, due: nil, key: key)
+        state.parked.append(id)
+    }
+
+    private mutating func hold(_ delivery: Delivery) {
+        held += 1
+        heldBytes += delivery.record.byteCount
+    }
+
+    private mutating func release(_ delivery: Delivery) {
+        held -= 1
+        heldBytes -= delivery.record.byteCount
+    }
+
+    /// Deliveries that may start now, at most `max`; they are in flight from here on.
+    package mutating func start(max: Int, now: Timestamp) -> [Delivery] {
+        guard !settings.paused, !(ready.isEmpty && retries.isEmpty) else { return [] }
+        var count = Swift.min(max, settings.inFlightMax - inFlight.count)
+        if let batch = settings.batch {
+            guard inFlight.isEmpty, isBatchDue(batch, now) else { return [] }
+            count = Swift.min(count, batch.count)
+        }
+        count = Swift.min(count, ready.count + retries.count)
+        if bucket != nil { count = bucket!.take(upTo: count, now: now) }
+        guard count > 0 else { return [] }
+        var started: [Delivery] = []
+        started.reserveCapacity(count)
+        while started.count < count, let delivery = retries.popFirst() ?? ready.popFirst() {
+            inFlight[delivery.id] = delivery
+            started.append(delivery)
+        }
+        return started
+    }
+
+    /// A batch starts when it is full, when its oldest record has waited for the interval, or when no more can be held.
+    private func isBatchDue(_ batch: BatchPolicy, _ now: Timestamp) -> Bool {
+        if ready.count + retries.count >= batch.count || !retries.isEmpty || !hasRoom { return true }
+        return batchDue(batch).map { $0 <= now } ?? false
+    }
+
+    private func batchDue(_ batch: BatchPolicy) -> Timestamp? {
+        ready.first.map { $0.record.time + batch.every }
+    }
+
+    /// The next moment at which something changes by itself; nil: only when something comes in.
+    package func wake(now: Timestamp) -> Timestamp? {
+        var wake = dueTimes.min?.time
+        func consider(_ time: Timestamp?) {
+            if let time { wake = wake.map { min($0, time) } ?? time }
+        }
+        guard !settings.paused, !(ready.isEmpty && retries.isEmpty) else { return wake }
+        if let batch = settings.batch, inFlight.isEmpty { consider(batchDue(batch)) }
+        if let bucket, inFlight.count < settings.inFlightMax { consider(bucket.next(after: now)) }
+        return wake
+    }
+
+    /// Names the deferred deliveries whose record is to be read again now, and gives them the place that ``resume(_:id:)`` fills.
+    package mutating func takeDue(now: Timestamp, max: Int) -> [(id: DeliveryID, deadLetter: Int64?)] {
+        var due: [(id: DeliveryID, deadLetter: Int64?)] = []
+        guard !settings.paused else { return due }
+        while due.count < max, let next = dueTimes.min, next.time <= now {
+            dueTimes.removeMin()
+            guard let entry = deferred[next.id], entry.due == next.time, !entry.isUnderway else { continue }
+            deferred[next.id]!.isUnderway = true
+            due.append((next.id, entry.deadLetter))
+        }
+        return due
+    }
+
+    /// The record of a deferred delivery was read.
+    package mutating func resume(_ record: Record, id: DeliveryID) {
+        guard let entry = deferred[id], entry.isUnderway else { return }
+        let delivery = Delivery(record: record, attempt: entry.attempts + 1, replay: entry.replay)
+        hold(delivery)
+        retries.append(delivery)
+    }
+
+    /// The record of a deferred delivery is gone: retention took it.
+    package mutating func lost(_ id: DeliveryID, now: Timestamp, into round: inout LedgerRound) {
+        guard let entry = deferred.removeValue(forKey: id) else { return }
+        round.finished.append(id)
+        if let deadLetter = entry.deadLetter { round.resolved.append(deadLetter) }
+        if settings.ordered, let key = entry.key { release(key: key, now: now) }
+    }
+
+    /// Reading failed for now: try again at `time`.
+    package mutating func postpone(_ id: DeliveryID, until time: Timestamp) {
+        guard deferred[id] != nil else { return }
+        deferred[id]!.isUnderway = false
+        deferred[id]!.due = time
+        dueTimes.insert(Due(time: time, id: id))
+    }
+
+    /// A dead letter is sent again.
+    package mutating func redrive(
+        _ id: DeliveryID, key: String?, deadLetter: Int64, now: Timestamp, into round: inout LedgerRound
+    ) -> Bool {
+        guard deferred[id] == nil, inFlight[id] == nil else { return false }
+        var entry = Deferred(attempts: 0, due: now, key: key, deadLetter: deadLetter)
+        entry.reason = "sent again"
+        deferred[id] = entry
+        dueTimes.insert(Due(time: now, id: id))
+        if settings.ordered, let key {
+            keys[key, default: KeyState()].isBusy = true
+            keys[key]!.isBlocked = true
+        }
+        round.deferred.append(.init(id: id, deferral: entry))
+        return true
+    }
+
+    /// A dead letter was discarded: what was parked behind it goes on.
+    package mutating func unblock(key: String, now: Timestamp) {
+        guard settings.ordered, keys[key] != nil else { return }
+        release(key: key, now: now)
+    }
+
+    /// Ends the attempt on `id`; false where it isn't in flight (settled before, or its lease ran out).
+    package mutating func settle(
+        _ settlement: Settlement, now: Timestamp, random: inout some RandomNumberGenerator,
+        into round: inout LedgerRound
+    ) -> Bool {
+        let id = settlement.delivery
+        guard let delivery = inFlight.removeValue(forKey: id) else { return false }
+        switch settlement.outcome {
+        case .ack, .drop:
+            finish(delivery, now: now, into: &round)
+        case .returned:
+            // Its place in the order is before everything that has not started.
+            retries.prepend(delivery)
+        case .retry(let after, let reason):
+            if let limit = settings.retry.attempts, delivery.attempt >= limit {
+                bury(delivery, "gave up after \(limit) attempts: \(reason)", settlement.trace, now, &round)
+            } else {
+                let delay = settings.retry.delay(afterAttempt: delivery.attempt, asked: after, random: &random)
+                postpone(delivery, until: now + delay, reason, settlement.trace, &round)
+            }
+        case .dead(let reason):
+            bury(delivery, reason, settlement.trace, now, &round)
+        }
+        return true
+    }
+
+    /// Ends attempts in success, which is what nearly all are; returns how many were in flight.
+    package mutating func acknowledge(_ ids: [DeliveryID], now: Timestamp, into round: inout LedgerRound) -> Int {
+        var count = 0
+        for id in ids {
+            guard let delivery = inFlight.removeValue(forKey: id) else { continue }
+            finish(delivery, now: now, into: &round)
+            count += 1
+        }
+        return count
+    }
+
+    private mutating func finish(_ delivery: Delivery, now: Timestamp, into round: inout LedgerRound) {
+        leave(delivery, &round)
+        if settings.ordered, let key = delivery.record.key { release(key: key, now: now) }
+    }
+
+    /// Takes a delivery out of memory and out of what holds the position back.
+    private mutating func leave(_ delivery: Delivery, _ round: inout LedgerRound) {
+        release(delivery)
+        let id = delivery.id
+        if let row = deferred.removeValue(forKey: id) {
+            round.finished.append(id)
+            if let deadLetter = row.deadLetter { round.resolved.append(deadLetter) }
+        } else {
+            feeds[id.topic]?.finish(id.offset)
+        }
+    }
+
+    private mutating func postpone(
+        _ delivery: Delivery, until due: Timestamp, _ reason: String, _ trace: String?, _ round: inout LedgerRound
+    ) {
+        release(delivery)
+        let id = delivery.id
+        let before = deferred[id]
+        if before == nil { feeds[id.topic]?.finish(id.offset) }
+        let key = delivery.record.key
+        let entry = Deferred(
+            attempts: delivery.attempt, due: due, key: key, replay: delivery.replay, deadLetter: before?.deadLetter,
+            reason: reason)
+        deferred[id] = entry
+        dueTimes.insert(Due(time: due, id: id))
+        round.deferred.append(.init(id: id, deferral: entry, trace: trace))
+        if settings.ordered, let key { block(key: key, &round) }
+    }
+
+    private mutating func bury(
+        _ delivery: Delivery, _ reason: String, _ trace: String?, _ now: Timestamp, _ round: inout LedgerRound
+    ) {
+        leave(delivery, &round)
+        round.dead.append(.init(delivery: delivery, reason: reason, trace: trace, time: now))
+        // Its followers wait until somebody mends it, sends it again or discards it.
+        if settings.ordered, let key = delivery.record.key { block(key: key, &round) }
+    }
+
+    private mutating func block(key: String, _ round: inout LedgerRound) {
+        var state = keys.removeValue(forKey: key) ?? KeyState()
+        state.isBusy = true
+        state.isBlocked = true
+        while let follower = state.waiting.popFirst() {
+            release(follower)
+            feeds[follower.id.topic]?.finish(follower.id.offset)
+            park(follower.id, key: key, &state)
+            round.deferred.append(.init(id: follower.id, deferral: deferred[follower.id]!))
+        }
+        keys[key] = state
+    }
+
+    /// The head of a key is done: the next of that key may go.
+    private mutating func release(key: String, now: Timestamp) {
+        guard var state = keys.removeValue(forKey: key) else { return }
+        state.isBusy = false
+        state.isBlocked = false
+        if let next = state.parked.popFirst() {
+            state.isBusy = true
+            // Its followers stay parked until it is settled; it is read from the journal at once.
+            state.isBlocked = true
+            deferred[next]?.due = now
+            dueTimes.insert(Due(time: now, id: next))
+        } else if let next = state.waiting.popFirst() {
+            state.isBusy = true
+            ready.append(next)
+        }
+        if !state.isIdle { keys[key] = state }
+    }
+
+    /// Puts back what the ledger knew, before the first record arrives. `rows` in order of topic and offset;
+    /// `deadKeys` are the keys that have dead letters nobody has dealt with.
+    package mutating func restore(
+        rows: [(id: DeliveryID, deferral: Deferred)], deadKeys: [String], now: Timestamp
+    ) {
+        if settings.ordered {
+            for key in deadKeys {
+                keys[key, default: KeyState()].isBusy = true
+                keys[key]!.isBlocked = true
+            }
+        }
+        for (id, row) in rows {
+            deferred[id] = row
+            if let due = row.due { dueTimes.insert(Due(time: due, id: id)) }
+            guard settings.ordered, let key = row.key else {
+                if row.due == nil {
+                    // It was parked while the subscriber was ordered, and isn't any more.
+                    deferred[id]!.due = now
+                    dueTimes.insert(Due(time: now, id: id))
+                }
+                continue
+            }
+            var state = keys[key] ?? KeyState()
+            if row.due == nil {
+                state.parked.append(id)
+            } else {
+                state.isBusy = true
+                state.isBlocked = true
+            }
+            keys[key] = state
+        }
+        for (key, state) in keys where !state.isBusy && !state.parked.isEmpty { release(key: key, now: now) }
+    }
+
+    /// Records that have come in and are not settled, as far as they are known here.
+    package var unsettled: Int { held + deferred.count - deferred.values.count { $0.isUnderway } }
+
+    /// Records held, deferred with a due time, or not yet read: all that moves by itself. What is parked behind a dead
+    /// letter isn't counted.
+    package var movable: Int {
+        held + deferred.values.count { $0.due != nil && !$0.isUnderway }
+            + feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
+    }
+
+    /// When the oldest record was appended that is held in memory and not settled.
+    package var oldestUnsettled: Timestamp? {
+        let candidates = [ready.first, retries.first].compactMap { $0 } + inFlight.values
+        return candidates.map(\.record.time).min()
+    }
+}

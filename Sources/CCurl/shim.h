@@ -1,0 +1,1 @@
+// libcurl is called from CFairlead only; Swift never imports this module.

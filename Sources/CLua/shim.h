@@ -1,0 +1,1 @@
+// Lua is called from CFairlead only; Swift never imports this module.

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Where the time comes from. Everything that asks for the time takes one of these, so that a test or a simulation
+/// can move it. The real one is read in one place: ``SystemClock``.
+package protocol Clock: Sendable {
+    func now() -> Timestamp
+}
+
+package struct SystemClock: Clock {
+    package init() {}
+
+    package func now() -> Timestamp {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Timestamp(milliseconds: Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000)
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Sends HTTP requests to the outside. Whoever runs plugins or pushes events takes one; the real one is the Gateway's.
+package protocol HTTPSender: Sendable {
+    /// Sends once and follows no redirect. Never throws for a status: any response is a response.
+    func send(_ request: OutboundRequest) async throws(OutboundFailure) -> OutboundResponse
+}
+
+package struct OutboundRequest: Hashable, Sendable {
+    package var method: String
+    package var url: String
+    package var headers: [(name: String, value: String)] {
+        get { pairs.map { ($0.name, $0.value) } }
+        set { pairs = newValue.map { Header(name: $0.name, value: $0.value) } }
+    }
+    package var body: [UInt8]
+    package var timeout: Duration
+    /// Bytes of response body kept; a longer one fails with ``OutboundFailure/responseTooLarge(limit:)``.
+    package var responseBytesMax: Int
+    private var pairs: [Header] = []
+
+    private struct Header: Hashable, Sendable {
+        var name: String
+        var value: String
+    }
+
+    package init(
+        method: String, url: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [],
+        timeout: Duration, responseBytesMax: Int
+    ) {
+        self.method = method
+        self.url = url
+        self.body = body
+        self.timeout = timeout
+        self.responseBytesMax = responseBytesMax
+        self.headers = headers
+    }
+}
+
+package struct OutboundResponse: Sendable {
+    package var status: Int
+    /// Names in lower case.
+    package var headers: [(name: String, value: String)]
+    package var body: [UInt8]
+
+    package init(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+}
+
+package enum OutboundFailure: Error, Hashable, Sendable {
+    /// No connection, or it broke; the text says which and to where.
+    case connection(String)
+    case timeout
+    case responseTooLarge(limit: Int)
+    /// Not a URL that can be sent to.
+    case badRequest(String)
+}

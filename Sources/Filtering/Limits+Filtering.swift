@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+
+extension Limits {
+    /// Bytes of one filter's text: a screenful, while parsing stays trivial.
+    package static let filterBytesMax = 4 << 10
+
+    /// Predicates in one filter; each may cost tens of nanoseconds an event.
+    package static let filterPredicatesMax = 256
+
+    /// Nesting of parentheses and `not` in a filter: bounds the recursion of parser and compiler.
+    package static let filterDepthMax = 32
+
+    /// Values in one `in (…)` list. SNS and EventBridge stop at 150 and 1,000.
+    package static let filterListMax = 1_000
+
+    /// Steps of a path into the data; deeper JSON is refused at publish.
+    package static let filterPathStepsMax = jsonDepthMax
+
+    /// The largest `[n]`: finding it walks the array.
+    package static let filterIndexMax = 100_000
+}

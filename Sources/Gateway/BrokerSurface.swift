@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Broker
+package import Events
+
+/// What the gateway asks of the broker; what each does is told at ``Broker``.
+///
+/// `pull` and `tail` are expected back soon after their task is cancelled: that is how long polls end at shutdown.
+package protocol BrokerSurface: Sendable {
+    func publishing(to topic: String) -> PublishTarget?
+    func publish(_ batch: RecordBatch) async throws(Failure) -> Published
+    func pull(_ subscriber: String, max: Int, wait: Duration) async throws(Failure) -> [Lease]
+    func settle(_ subscriber: String, _ requests: [LeaseSettlement]) async throws(Failure) -> [LeaseResult]
+    func status() async -> BrokerStatus
+    func pause(_ subscriber: String) async throws(Failure)
+    func resume(_ subscriber: String) async throws(Failure)
+    func deadLetters(subscriber: String?, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter]
+    func deadLetter(_ id: Int64) async throws(Failure) -> DeadLetter?
+    func redrive(ids: [Int64]?, subscriber: String?) async throws(Failure) -> Int
+    func discard(_ id: Int64) async throws(Failure) -> Bool
+    func tail(_ topic: String, from offset: Offset?, max: Int, wait: Duration) async throws(Failure) -> [Record]
+}
+
+extension Broker: BrokerSurface {}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+import HTTPTypes
+package import Hummingbird
+package import Logging
+import NIOCore
+import ServiceLifecycle
+import Synchronization
+
+/// Everything HTTP that comes in: publish, pull, tail, dead letters, admin, health and metrics.
+///
+/// ``run()`` serves until graceful shutdown: then the listener closes, waiting requests are answered at once, and
+/// those that run are finished.
+package final class Gateway: Service, CustomStringConvertible {
+    package struct Settings: Sendable {
+        package var host: String
+        /// 0 takes a free one; ``Gateway/port()`` tells which.
+        package var port: Int
+        package var version: String
+
+        package init(host: String = "127.0.0.1", port: Int = 8080, version: String = "dev") {
+            self.host = host
+            self.port = port
+            self.version = version
+        }
+    }
+
+    private let settings: Settings
+    private let logger: Logger
+    private let responder: GatewayResponder
+    private let draining = Draining()
+    private let bound = BoundPort()
+
+    /// - Parameters:
+    ///   - reload: does what SIGHUP does, and comes back with its verdict.
+    ///   - plugins: what is loaded, for `/v1/plugins`.
+    ///   - obstacle: what keeps the server from taking work, for `/readyz`; nil where nothing does.
+    ///   - prometheus: what `/metrics` shows, and what the gateway counts with.
+    package init(
+        broker: any BrokerSurface, settings: Settings, prometheus: PrometheusMetrics, logger: Logger,
+        clock: any Events.Clock = SystemClock(),
+        reload: @escaping @Sendable () async -> ReloadVerdict,
+        plugins: @escaping @Sendable () async -> [PluginStatus] = { [] },
+        obstacle: @escaping @Sendable () async -> String? = { nil }
+    ) {
+        self.settings = settings
+        self.logger = logger
+        let metrics = GatewayMetrics(factory: prometheus)
+        GatewayMetrics.describe(in: prometheus)
+        let publish = Publish(broker: broker, metrics: metrics)
+        let pull = Pull(broker: broker)
+        let tail = Tail(broker: broker)
+        let dead = DeadLetters(broker: broker)
+        let admin = Admin(broker: broker, reload: reload, plugins: plugins, clock: clock)
+        let health = Health(
+            draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
+        let endpoints = [
+            Endpoint(.post, "/v1/topics/{topic}/events", publish.publish),
+            Endpoint(.post, "/v1/subscribers/{name}/pull", pull.pull),
+            Endpoint(.post, "/v1/subscribers/{name}/settle", pull.settle),
+            Endpoint(.get, "/v1/topics/{topic}/events", tail.tail),
+            Endpoint(.get, "/v1/topics", admin.topics),
+            Endpoint(.get, "/v1/subscribers", admin.subscribers),
+            Endpoint(.get, "/v1/status", admin.status),
+            Endpoint(.get, "/v1/plugins", admin.pluginList),
+            Endpoint(.get, "/v1/dead", dead.list),
+            Endpoint(.post, "/v1/dead/redrive", dead.redrive),
+            Endpoint(.get, "/v1/dead/{id}", dead.show),
+            Endpoint(.delete, "/v1/dead/{id}", dead.discard),
+            Endpoint(.post, "/v1/subscribers/{name}/pause", admin.pause),
+            Endpoint(.post, "/v1/subscribers/{name}/resume", admin.resume),
+            Endpoint(.post, "/v1/reload", admin.reload),
+            Endpoint(.get, "/metrics", health.metrics),
+            Endpoint(.get, "/healthz", health.alive),
+            Endpoint(.get, "/readyz", health.ready),
+        ]
+        let front = Endpoint(.get, "/") { _ in health.front(endpoints) }
+        responder = GatewayResponder(endpoints: endpoints + [front], metrics: metrics, logger: logger)
+    }
+
+    package var description: String { "gateway" }
+
+    /// The server without its listener, for tests of the routes.
+    package var application: Application<GatewayResponder> {
+        Application(
+            responder: responder,
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
+                    idleTimeout: Limits.connectionIdle,
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
+                        maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax))),
+            configuration: .init(address: .hostname(settings.host, port: settings.port)),
+            onServerRunning: { [bound, logger, settings] channel in
+                let port = channel.localAddress?.port ?? settings.port
+                logger.info("Listening", metadata: ["host": "\(settings.host)", "port": "\(port)"])
+                bound.set(port)
+            },
+            logger: logger)
+    }
+
+    /// - Throws: where the address can't be listened on.
+    package func run() async throws {
+        defer { bound.end() }
+        try await withGracefulShutdownHandler {
+            try await application.run()
+        } onGracefulShutdown: { [draining] in
+            draining.begin()
+        }
+    }
+
+    /// The port that is listened on, as soon as it is; nil where ``run()`` ended without one.
+    package func port() async -> Int? {
+        await bound.value()
+    }
+}
+
+/// A port that becomes known once.
+private final class BoundPort: Sendable {
+    private enum State {
+        case waiting([CheckedContinuation<Int?, Never>])
+        case known(Int?)
+    }
+
+    private let state = Mutex(State.waiting([]))
+
+    func set(_ port: Int) { settle(port) }
+    /// Whoever waits still, waits for nothing.
+    func end() { settle(nil) }
+
+    func value() async -> Int? {
+        await withCheckedContinuation { continuation in
+            let known: Int?? = state.withLock { state in
+                switch state {
+                case .known(let port): return .some(port)
+                case .waiting(let others):
+                    state = .waiting(others + [continuation])
+                    return .none
+                }
+            }
+            if let known { continuation.resume(returning: known) }
+        }
+    }
+
+    private func settle(_ port: Int?) {
+        let waiting = state.withLock { state in
+            guard case .waiting(let waiting) = state else { return [CheckedContinuation<Int?, Never>]() }
+            state = .known(port)
+            return waiting
+        }
+        for continuation in waiting { continuation.resume(returning: port) }
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Events
+import NIOCore
+
+extension Limits {
+    /// Bytes of a request's body that isn't events: settlements of the largest pull, and room.
+    static let controlBytesMax = 4 << 20
+
+    /// Deliveries in one pull or settle request: with a mean event they fill a few megabytes.
+    package static let pullEventsMax = 10_000
+
+    /// Deliveries of one pull request that doesn't say.
+    static let pullEventsDefault = 100
+
+    /// Longest that a pull or tail request waits: below the idle timeouts of common proxies (60 s).
+    package static let waitMax: Duration = .seconds(55)
+
+    /// Records in one answer of a tail.
+    static let tailEventsMax = 1_000
+
+    /// Dead letters on one page.
+    static let pageMax = 1_000
+    static let pageDefault = 100
+
+    /// Bytes of all headers of one request: as much as common proxies let through, twice.
+    static let headerBytesMax = 64 << 10
+
+    /// Headers of one request: every attribute of the widest event, and room for what proxies add.
+    static let headersMax = 200
+
+    /// A connection on which nothing is under way for this long is closed; above the wait of common clients' pools.
+    static let connectionIdle: TimeAmount = .seconds(120)
+
+    /// What a client is told to wait when there is no room for its events now: about one group commit of a busy disk.
+    static let retryAfterSeconds = 1
+
+    /// Bytes of an endpoint's answer that are read; of it only the status and Retry-After count.
+    static let webhookResponseBytesMax = 64 << 10
+
+    /// Bytes of an endpoint's answer that go into the reason of a failed attempt.
+    static let webhookExcerptBytesMax = 200
+
+    /// Values of one metric's labels; beyond that a bug is making labels of data, and further series are not kept.
+    static let seriesMax = 10_000
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Broker
+import Events
+import Hummingbird
+import ServiceLifecycle
+
+/// Deliveries for clients that fetch them: leases out, settlements back.
+struct Pull: Sendable {
+    let broker: any BrokerSurface
+
+    func pull(_ exchange: Exchange) async throws -> Response {
+        let name = exchange.parameters[0]
+        let request = try await exchange.object()
+        try request.allow(["max", "wait"])
+        let max = try request.integer("max", default: Limits.pullEventsDefault, max: Limits.pullEventsMax)
+        let wait = try request.string("wait").map { try Exchange.wait($0, "member \"wait\"") } ?? .zero
+        let leases = try await cancelWhenGracefulShutdown { [broker] in
+            try await broker.pull(name, max: max, wait: wait)
+        }
+        var json = JSONWriter(capacity: leases.reduce(256) { $0 + $1.delivery.record.byteCount + 160 })
+        json.object { json in
+            json.array("deliveries") { json in
+                for lease in leases {
+                    json.object { json in
+                        json.field("lease", lease.id)
+                        json.field("expires", lease.expires)
+                        json.field("attempt", lease.delivery.attempt)
+                        json.field("offset", lease.delivery.record.offset)
+                        json.field("topic", lease.delivery.record.topic.name)
+                        json.field("replay", lease.delivery.replay)
+                        json.field("event", lease.delivery.record)
+                    }
+                }
+            }
+        }
+        return .json(.ok, json.bytes)
+    }
+
+    func settle(_ exchange: Exchange) async throws -> Response {
+        let name = exchange.parameters[0]
+        let request = try await exchange.object()
+        try request.allow(["ack", "retry", "dead", "extend"])
+        let settlements = try Self.settlements(request)
+        let results = try await broker.settle(name, settlements)
+        return .json { json in
+            json.array("results") { json in
+                for (settlement, result) in zip(settlements, results) {
+                    json.object { json in
+                        json.field("lease", settlement.lease)
+                        json.field("result", result.rawValue)
+                    }
+                }
+            }
+        }
+    }
+
+    private static func settlements(_ request: [String: JSONValue]) throws -> [LeaseSettlement] {
+        var settlements: [LeaseSettlement] = []
+        for lease in try request.array("ack") {
+            settlements.append(LeaseSettlement(lease: try id(lease, "ack"), action: .ack))
+        }
+        for entry in try request.array("retry") {
+            let entry = try fields(entry, "retry", known: ["lease", "after", "reason"])
+            let after = try entry.string("after").map { text in
+                guard let after = DurationText.parse(text) else {
+                    throw Problem.malformed(
+                        "\"after\" of a retry is \"\(text)\"; write a number and a unit, such as 30s")
+                }
+                return after
+            }
+            let reason = try entry.string("reason") ?? "the client asked for a retry"
+            settlements.append(
+                LeaseSettlement(lease: try id(entry["lease"], "retry"), action: .retry(after: after, reason: reason)))
+        }
+        for entry in try request.array("dead") {
+            let entry = try fields(entry, "dead", known: ["lease", "reason"])
+            let reason = try entry.string("reason") ?? "the client gave it up"
+            settlements.append(LeaseSettlement(lease: try id(entry["lease"], "dead"), action: .dead(reason: reason)))
+        }
+        for lease in try request.array("extend") {
+            settlements.append(LeaseSettlement(lease: try id(lease, "extend"), action: .extend))
+        }
+        guard settlements.count <= Limits.pullEventsMax else {
+            throw Failure(
+                .tooLarge, "the request settles \(settlements.count) leases; the limit is \(Limits.pullEventsMax)")
+        }
+        return settlements
+    }
+
+    private static func id(_ value: JSONValue?, _ list: String) throws -> String {
+        guard case .string(let id) = value, !id.isEmpty else {
+            throw Problem.malformed("each entry of \"\(list)\" names a lease, as a pull gave it")
+        }
+        return id
+    }
+
+    /// A bare lease stands for an entry with nothing else.
+    private static func fields(_ entry: JSONValue, _ list: String, known: Set<String>) throws -> [String: JSONValue] {
+        switch entry {
+        case .string: return ["lease": entry]
+        case .object(let fields):
+            try fields.allow(known)
+            return fields
+        default:
+            throw Problem.malformed("each entry of \"\(list)\" is a lease, or an object with \"lease\"")
+        }
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+
+/// Everything one round of settling changes for one subscriber: committed in one transaction, or not at all.
+package struct LedgerChange: Sendable {
+    package var subscriber: String
+    package var positions: [LedgerPosition]
+    package var deferred: [DeferredChange]
+    package var dead: [NewDeadLetter]
+    /// Dead letters that are being sent again: kept, but listed no more.
+    package var redriven: [Int64]
+    /// Dead letters that are done with: removed.
+    package var discarded: [Int64]
+    package var state: [StateWrite]
+    package var publications: [Publication]
+    /// On disk, through a power cut, before the completion is called, whatever else it holds.
+    package var needsSync = false
+
+    package init(
+        subscriber: String, positions: [LedgerPosition] = [], deferred: [DeferredChange] = [],
+        dead: [NewDeadLetter] = [], redriven: [Int64] = [], discarded: [Int64] = [], state: [StateWrite] = [],
+        publications: [Publication] = []
+    ) {
+        self.subscriber = subscriber
+        self.positions = positions
+        self.deferred = deferred
+        self.dead = dead
+        self.redriven = redriven
+        self.discarded = discarded
+        self.state = state
+        self.publications = publications
+    }
+
+    /// Losing it to a power cut must not go unnoticed by the outside: its events may be out, its dead letters seen.
+    var isDurable: Bool {
+        needsSync || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty || !discarded.isEmpty
+    }
+
+    /// Bytes it holds in memory, about.
+    var byteCount: Int {
+        var count = 128 + positions.reduce(0) { $0 + 64 + $1.settled.count * 16 } + deferred.count * 256
+        for letter in dead { count += letter.record.count + letter.reason.utf8.count + 64 }
+        for case .put(let key, let value, _) in state { count += key.utf8.count + value.count + 64 }
+        for publication in publications { count += publication.event.data.bytes.count + 512 }
+        return count + state.count * 64
+    }
+}
+
+/// How far a subscriber is in a topic.
+package struct LedgerPosition: Hashable, Sendable {
+    package var topic: String
+    /// Everything below it is settled or has a ``Deferred``.
+    package var position: Offset
+    /// What above it is settled already, in order, not touching each other.
+    package var settled: [ClosedRange<Offset>]
+
+    package init(topic: String, position: Offset, settled: [ClosedRange<Offset>] = []) {
+        self.topic = topic
+        self.position = position
+        self.settled = settled
+    }
+}
+
+/// A delivery that waits for its next attempt.
+package struct Deferred: Hashable, Sendable {
+    package var topic: String
+    package var offset: Offset
+    /// Attempts made so far.
+    package var attempts: Int
+    /// When the next attempt is due; nil where it waits for an earlier one with the same key.
+    package var due: Timestamp?
+    package var key: String?
+    /// Why the last attempt failed; empty where there was none.
+    package var reason: String
+    package var trace: String?
+    package var replay: Bool
+    /// The dead letter it was before it was sent again.
+    package var deadLetter: Int64?
+
+    package init(
+        topic: String, offset: Offset, attempts: Int, due: Timestamp?, key: String? = nil, reason: String = "",
+        trace: String? = nil, replay: Bool = false, deadLetter: Int64? = nil
+    ) {
+        self.topic = topic
+        self.offset = offset
+        self.attempts = attempts
+        self.due = due
+        self.key = key
+        self.reason = reason
+        self.trace = trace
+        self.replay = replay
+        self.deadLetter = deadLetter
+    }
+}
+
+package enum DeferredChange: Hashable, Sendable {
+    /// Adds it, or replaces the one of the same topic and offset.
+    case put(Deferred)
+    case remove(topic: String, offset: Offset)
+}
+
+/// A delivery given up on, as it enters the ledger.
+package struct NewDeadLetter: Hashable, Sendable {
+    package var topic: String
+    package var offset: Offset
+    package var reason: String
+    package var trace: String?
+    package var attempts: Int
+    package var time: Timestamp
+    /// The record as it stands in the journal, checksum included.
+    package var record: [UInt8]
+
+    package init(
+        topic: String, offset: Offset, reason: String, trace: String? = nil, attempts: Int, time: Timestamp,
+        record: [UInt8]
+    ) {
+        self.topic = topic
+        self.offset = offset
+        self.reason = reason
+        self.trace = trace
+        self.attempts = attempts
+        self.time = time
+        self.record = record
+    }
+}
+
+/// A dead letter as kept.
+package struct KeptDeadLetter: Hashable, Sendable {
+    /// Rising, never used twice.
+    package var id: Int64
+    package var subscriber: String
+    package var letter: NewDeadLetter
+    /// When it was sent again, where it was.
+    package var redriven: Timestamp?
+}
+
+/// What a committed ``LedgerChange`` came to.
+package struct LedgerCommit: Hashable, Sendable {
+    /// In the order of ``LedgerChange/dead``.
+    package var deadLetters: [Int64] = []
+    /// In the order of ``LedgerChange/publications``.
+    package var outbox: [UInt64] = []
+    /// Keys that `add` found holding something that isn't a number; they were counted from 0.
+    package var notNumbers: [String] = []
+
+    package init(deadLetters: [Int64] = [], outbox: [UInt64] = [], notNumbers: [String] = []) {
+        self.deadLetters = deadLetters
+        self.outbox = outbox
+        self.notNumbers = notNumbers
+    }
+}
+
+/// What the ledger knows of a subscriber.
+package struct SubscriberLedger: Hashable, Sendable {
+    package var positions: [LedgerPosition]
+    /// In order of topic and offset.
+    package var deferred: [Deferred]
+
+    package init(positions: [LedgerPosition], deferred: [Deferred]) {
+        self.positions = positions
+        self.deferred = deferred
+    }
+}
+
+/// An event that a handler published and that isn't known to be in its topic yet.
+package struct OutboxRow: Hashable, Sendable {
+    package var id: UInt64
+    package var topic: String
+    /// One record as `fl_record.h` has it, with `outbox` set to ``id``; offset, time and key are still to come.
+    package var record: [UInt8]
+}
+
+/// One loaded configuration, as remembered.
+package struct LedgerGeneration: Hashable, Sendable {
+    package var number: Int
+    package var hash: String
+    package var time: Timestamp
+    /// `start`, `signal`, `http`, …
+    package var trigger: String
+    /// `accepted`, or why it was refused.
+    package var verdict: String
+    /// The configuration's files, where they are kept.
+    package var files: [UInt8]?
+
+    package init(
+        number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, files: [UInt8]? = nil
+    ) {
+        self.number = number
+        self.hash = hash
+        self.time = time
+        self.trigger = trigger
+        self.verdict = verdict
+        self.files = files
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GRDB
+
+/// The tables of `data/ledger.db`. A migration, once released, is never changed; a new one is added.
+enum LedgerSchema {
+    /// Tells our files from other SQLite databases: "FLLG".
+    static let applicationID: Int32 = 0x464C_4C47
+
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE subscriber (
+                      id INTEGER PRIMARY KEY AUTOINCREMENT,
+                      name TEXT NOT NULL UNIQUE
+                    );
+                    CREATE TABLE position (
+                      subscriber INTEGER NOT NULL,
+                      topic TEXT NOT NULL,
+                      position INTEGER NOT NULL,
+                      settled BLOB NOT NULL,
+                      PRIMARY KEY (subscriber, topic)
+                    ) WITHOUT ROWID;
+                    CREATE TABLE deferred (
+                      subscriber INTEGER NOT NULL,
+                      topic TEXT NOT NULL,
+                      offset INTEGER NOT NULL,
+                      attempts INTEGER NOT NULL,
+                      due INTEGER,
+                      key BLOB,
+                      reason TEXT NOT NULL,
+                      trace TEXT,
+                      replay INTEGER NOT NULL,
+                      dead INTEGER,
+                      PRIMARY KEY (subscriber, topic, offset)
+                    ) WITHOUT ROWID;
+                    CREATE TABLE dead (
+                      id INTEGER PRIMARY KEY AUTOINCREMENT,
+                      subscriber INTEGER NOT NULL,
+                      topic TEXT NOT NULL,
+                      offset INTEGER NOT NULL,
+                      key BLOB,
+                      reason TEXT NOT NULL,
+                      trace TEXT,
+                      attempts INTEGER NOT NULL,
+                      time INTEGER NOT NULL,
+                      record BLOB NOT NULL,
+                      redriven INTEGER
+                    );
+                    CREATE INDEX dead_subscriber ON dead (subscriber, id) WHERE redriven IS NULL;
+                    CREATE TABLE state (
+                      subscriber INTEGER NOT NULL,
+                      key BLOB NOT NULL,
+                      value BLOB NOT NULL,
+                      expires INTEGER,
+                      PRIMARY KEY (subscriber, key)
+                    ) WITHOUT ROWID;
+                    CREATE INDEX state_expires ON state (expires) WHERE expires IS NOT NULL;
+                    CREATE TABLE outbox (
+                      id INTEGER PRIMARY KEY AUTOINCREMENT,
+                      topic TEXT NOT NULL,
+                      record BLOB NOT NULL
+                    );
+                    CREATE TABLE generation (
+                      number INTEGER PRIMARY KEY,
+                      hash TEXT NOT NULL,
+                      time INTEGER NOT NULL,
+                      "trigger" TEXT NOT NULL,
+                      verdict TEXT NOT NULL,
+                      files BLOB
+                    );
+                    """)
+        }
+        return migrator
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+
+extension Limits {
+    /// Bytes of routes.conf with all it includes: 100,000 subscribers fit.
+    package static let routesBytesMax = 32 << 20
+
+    /// Bytes of one line: a diagnostic shows and counts along it.
+    package static let routesLineBytesMax = 64 << 10
+
+    /// Files that one configuration consists of.
+    package static let routesFilesMax = 10_000
+
+    /// Blocks within blocks: bounds the parser's recursion.
+    package static let routesDepthMax = 32
+
+    /// Errors reported in one run; further ones are mostly echoes.
+    package static let routesErrorsMax = 50
+
+    /// Arguments of one statement.
+    package static let routesArgumentsMax = 1_000
+
+    /// Deliveries in flight for one subscriber.
+    package static let concurrencyMax = 10_000
+
+    /// Events in one `batch`.
+    package static let batchPolicyCountMax = 10_000
+
+    /// Longest duration in routes.conf, a hundred years: sums with it stay within a timestamp.
+    package static let durationMax: Duration = .seconds(100 * 366 * 86_400)
+}

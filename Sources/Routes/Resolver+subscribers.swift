@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Events
+import Filtering
+
+extension Resolver {
+    func resolveSubscriber(_ entry: Checked) {
+        let name = entry.string(0)
+        guard subscriberNames[name]?.range == entry.values[0].range else { return }
+        let block = entry.statement.block ?? Block(statements: [], open: entry.statement.range)
+        let lines = check(block.statements, in: .subscriber)
+        let isWhole = !block.isDamaged && lines.count == block.statements.count
+        let methods = lines.filter { ["run", "push", "pull"].contains($0.keyword.name) }
+        if let second = methods.dropFirst().first {
+            diagnostics.error(
+                .conflict, "a subscriber has one of `run`, `push` and `pull`",
+                hint: "declare a second subscriber (the first is at \(methods[0].statement.place))",
+                in: second.statement.source, second.statement.range)
+        }
+        if isWhole {
+            require(lines, ["from"], "`from`", "for instance: from orders", entry)
+            require(lines, ["run", "push", "pull"], "`run`, `push` or `pull`", "how are events delivered?", entry)
+        }
+        var route = SubscriberRoute(
+            name: name, from: [], filter: lines.first { $0.keyword.takesFilter }?.statement.filter,
+            delivery: .pull(lease: Self.defaultLease))
+        route.place = entry.statement.place
+        let batch = lines.first { $0.keyword.name == "batch" }
+        if let method = methods.first {
+            route.delivery = delivery(
+                method, batch: batch.map { BatchPolicy(count: $0.integer(0), every: $0.duration(2)) })
+        }
+        for line in lines { apply(line, method: methods.first, isWhole: isWhole, to: &route) }
+        route.fingerprint = Fingerprint.of(route)
+        table.subscribers.append(route)
+    }
+
+    static let defaultLease: Duration = .seconds(30)
+
+    private func require(_ lines: [Checked], _ names: [String], _ what: String, _ hint: String, _ entry: Checked) {
+        guard !lines.contains(where: { names.contains($0.keyword.name) }) else { return }
+        diagnostics.error(
+            .missingStatement, "subscriber \"\(entry.string(0))\" needs \(what)", hint: hint,
+            in: entry.statement.source,
+            entry.values[0].range)
+    }
+
+    private func apply(_ line: Checked, method: Checked?, isWhole: Bool, to route: inout SubscriberRoute) {
+        let source = line.statement.source
+        switch line.keyword.name {
+        case "from": route.from = line.values.compactMap { pattern($0, source) }
+        case "retry": route.retry = retry(line)
+        case "concurrency": route.concurrency = line.integer(0)
+        case "rate":
+            if case .rate(let rate) = line.values[0].value {
+                if rate.count == 0 {
+                    diagnostics.error(
+                        .outOfRange, "a rate of zero delivers nothing", hint: "write: paused", in: source,
+                        line.values[0].range)
+                }
+                route.rate = rate
+            }
+        case "ordered": route.ordered = true
+        case "paused": route.paused = true
+        case "replay": route.refusesReplay = true
+        case "was": was(line, &route)
+        case "start": route.start = start(line)
+        case "allow":
+            needsRun(line, method, isWhole)
+            route.grants += grants(line)
+        case "limits":
+            needsRun(line, method, isWhole)
+            limits(line, &route)
+        case "batch":
+            needsRun(line, method, isWhole)
+        default: break
+        }
+    }
+
+    private func needsRun(_ line: Checked, _ method: Checked?, _ isWhole: Bool) {
+        guard isWhole, let method, method.keyword.name != "run" else { return }
+        diagnostics.error(
+            .conflict, "`\(line.keyword.name)` goes with `run`, and this subscriber has `\(method.keyword.name)`",
+            hint: "remove it", in: line.statement.source, line.statement.range)
+    }
+
+    private func pattern(_ value: PlacedBound, _ source: SourceText) -> TopicPattern? {
+        guard case .name(let text) = value.value else { return nil }
+        let pattern = TopicPattern(text, place: source.place(of: value.range.lowerBound))
+        guard pattern.isWildcard else { return isKnown(topic: text, value.range, source) ? pattern : nil }
+        if !topicNames.keys.contains(where: pattern.matches) {
+            diagnostics.warning(.patternMatchesNothing, "no topic matches `\(text)`", in: source, value.range)
+        }
+        return pattern
+    }
+
+    private func retry(_ line: Checked) -> RetryPolicy {
+        guard let name = line.values.first else {
+            if line.statement.block == nil {
+                diagnostics.error(
+                    .missingArgument, "`retry` needs a policy's name or a block", hint: "write: \(usage(line.keyword))",
+                    in: line.statement.source, line.statement.range)
+            }
+            return policy(line.statement.block, from: RetryPolicy())
+        }
+        guard let known = policies[line.string(0)] else {
+            let near = suggestion(line.string(0), policies.map { ($0.key, $0.value.at) })
+            diagnostics.error(
+                .unknownPolicy, "unknown retry policy \"\(line.string(0))\"",
+                hint: near ?? "declare it at the top level: retry \(line.string(0)) { … }", in: line.statement.source,
+                name.range)
+            return policy(line.statement.block, from: RetryPolicy())
+        }
+        return policy(line.statement.block, from: known.policy)
+    }
+
+    private func was(_ line: Checked, _ route: inout SubscriberRoute) {
+        let name = line.string(0)
+        if let other = subscriberNames[name] {
+            diagnostics.error(
+                .conflict,
+                name == route.name ? "`was` names the subscriber itself" : "\"\(name)\" is still a subscriber",
+                hint: name == route.name ? "remove it" : "remove the old block (at \(other.place)), or this line",
+                in: line.statement.source, line.values[0].range)
+        }
+        route.was = name
+    }
+
+    private func start(_ line: Checked) -> StartPosition {
+        switch line.string(0) {
+        case "earliest": .earliest
+        case "offset": .offset(Offset(line.integer(1)))
+        case "time": .time(Timestamp(milliseconds: (Instant.microseconds(line.string(1)) ?? 0) / 1_000))
+        default: .latest
+        }
+    }
+
+    private func limits(_ line: Checked, _ route: inout SubscriberRoute) {
+        for part in check(line.statement.block?.statements ?? [], in: .limits) {
+            switch part.values[0].value {
+            case .duration(let cpu):
+                if cpu == .zero {
+                    diagnostics.error(
+                        .outOfRange, "`cpu` must be more than zero", in: part.statement.source, part.values[0].range)
+                }
+                route.limits.cpu = cpu
+            case .size(let bytes):
+                if bytes < Self.pluginMemoryMin {
+                    diagnostics.error(
+                        .outOfRange, "a plugin's state needs 1MiB at least", hint: "write for instance: memory 16MiB",
+                        in: part.statement.source, part.values[0].range)
+                }
+                route.limits.memory = bytes
+            default: break
+            }
+        }
+    }
+
+    /// A fresh Lua state with the standard functions takes 20 KB; below a mebibyte nothing useful runs.
+    private static let pluginMemoryMin = 1 << 20
+
+    private func grants(_ line: Checked) -> [Grant] {
+        let rest = line.values.dropFirst()
+        switch line.string(0) {
+        case "mail": return [.mail]
+        case "http":
+            return rest.compactMap { value in
+                guard case .string(let host) = value.value else { return nil }
+                guard !host.isEmpty, !host.contains("/"), !host.contains(" ") else {
+                    let bare = host.split(separator: "/").dropFirst(host.contains("://") ? 1 : 0).first.map(String.init)
+                    diagnostics.error(
+                        .badGrant, "`allow http` takes a host, not a URL", hint: bare.map { "write \"\($0)\"" },
+                        in: line.statement.source, value.range)
+                    return nil
+                }
+                return .http(host)
+            }
+        case "publish":
+            return rest.compactMap { value in
+                guard case .name(let topic) = value.value else { return nil }
+                if topic.hasPrefix("$") {
+                    diagnostics.error(
+                        .badGrant, "system topics are written by Fairlead alone", in: line.statement.source, value.range
+                    )
+                    return nil
+                }
+                return isKnown(topic: topic, value.range, line.statement.source) ? .publish(topic) : nil
+            }
+        case "env": return rest.compactMap { if case .name(let name) = $0.value { .env(name) } else { nil } }
+        default: return rest.compactMap { if case .string(let path) = $0.value { .file(path) } else { nil } }
+        }
+    }
+
+    // MARK: delivery
+
+    private func delivery(_ line: Checked, batch: BatchPolicy?) -> DeliveryMethod {
+        let statements = line.statement.block?.statements ?? []
+        switch line.keyword.name {
+        case "run": return .run(plugin: line.string(0), settings: settings(statements), batch: batch)
+        case "push":
+            var push = PushRoute(url: line.string(0))
+            for part in check(statements, in: .push) {
+                if part.keyword.name == "sign" {
+                    push.signing = part.values.compactMap {
+                        if case .secret(let secret) = $0.value { secret } else { nil }
+                    }
+                } else {
+                    header(part, &push)
+                }
+            }
+            return .push(push)
+        default:
+            var lease = Self.defaultLease
+            for part in check(statements, in: .pull) {
+                lease = part.duration(0)
+                if lease == .zero {
+                    diagnostics.error(
+                        .outOfRange, "`lease` must be more than zero", in: part.statement.source, part.values[0].range)
+                }
+            }
+            return .pull(lease: lease)
+        }
+    }
+
+    private func header(_ part: Checked, _ push: inout PushRoute) {
+        let name = part.string(0)
+        let isToken =
+            !name.isEmpty && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !#"(),/:;<=>?@[\]{}""#.utf8.contains($0) }
+        guard isToken else {
+            diagnostics.error(
+                .wrongArgument, "\"\(Self.shortened(name))\" can't be a header's name", in: part.statement.source,
+                part.values[0].range)
+            return
+        }
+        if case .string(let text) = part.values[1].value { push.headers[name] = .string(text) }
+        if case .secret(let secret) = part.values[1].value { push.headers[name] = .secret(secret) }
+    }
+
+    /// A plugin's settings: any keyword; one value, several as a list, a block, or nothing for true.
+    func settings(_ statements: [Statement]) -> [Setting] {
+        var first: [String: Statement] = [:]
+        var result: [Setting] = []
+        for statement in statements where !diagnostics.isFull {
+            if let first = first[statement.keyword] {
+                diagnostics.error(
+                    .repeated, "`\(statement.keyword)` stands twice here",
+                    hint: "several values: \(statement.keyword) [a, b] (the first is at \(first.place))",
+                    in: statement.source, statement.range)
+                continue
+            }
+            first[statement.keyword] = statement
+            guard !statement.isDamaged || statement.block != nil, let value = value(of: statement) else { continue }
+            result.append(Setting(name: statement.keyword, value: value, place: statement.place))
+        }
+        return result
+    }
+
+    private func value(of statement: Statement) -> SettingValue? {
+        if let block = statement.block {
+            if let argument = statement.arguments.first {
+                diagnostics.error(
+                    .tooManyArguments, "a setting has a value or a block", hint: "remove one", in: statement.source,
+                    argument.range)
+                return nil
+            }
+            return .block(settings(block.statements))
+        }
+        if let loose = statement.arguments.dropFirst().first(where: { !$0.followsComma }) {
+            diagnostics.error(
+                .tooManyArguments, "`\(statement.keyword)` has a value already",
+                hint: "end the setting with a line break or `;`, or put `,` between several values",
+                in: statement.source, loose.range)
+            return nil
+        }
+        let values = statement.arguments.compactMap { settingValue($0, statement.source) }
+        guard values.count == statement.arguments.count else { return nil }
+        return values.isEmpty ? .boolean(true) : values.count == 1 ? values[0] : .list(values)
+    }
+
+    func settingValue(_ argument: Argument, _ source: SourceText) -> SettingValue? {
+        switch read(argument, as: .value, in: source) {
+        case .value(.setting(let value)): return value
+        case .refused(.bad(let code, let message, let hint)):
+            diagnostics.error(code, message, hint: hint, in: source, argument.range)
+        case .value, .refused: break
+        }
+        return nil
+    }
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Events
+
+/// What kind of block a statement stands in.
+enum BlockKind: Hashable, CaseIterable, Sendable {
+    case top, topic, retry, subscriber, push, pull, limits, mail, smtp, test
+    /// A plugin's settings: any keyword, nested at will.
+    case settings
+    /// A test's event: attributes and paths into the data.
+    case event
+    /// The block of a keyword that isn't known, or takes none.
+    case unknown
+
+    var isFree: Bool { self == .settings || self == .event || self == .unknown }
+
+    /// Its statements have one value each, so that several may share a line: `{ user "shop" password secret("X") }`.
+    var sharesLines: Bool {
+        switch self {
+        case .settings, .event, .smtp, .limits, .mail, .pull: true
+        default: false
+        }
+    }
+
+    /// As a sentence names it.
+    var name: String {
+        switch self {
+        case .top: "the top level"
+        case .topic: "a `topic` block"
+        case .retry: "a `retry` block"
+        case .subscriber: "a `subscriber` block"
+        case .push: "a `push` block"
+        case .pull: "a `pull` block"
+        case .limits: "a `limits` block"
+        case .mail: "a `mail` block"
+        case .smtp: "an `smtp` block"
+        case .test: "a `test` block"
+        case .settings: "a plugin's settings"
+        case .event: "a `publish` block"
+        case .unknown: "this block"
+        }
+    }
+}
+
+/// A keyword of routes.conf in one kind of block. This table is what the file is checked against, and what messages,
+/// suggestions and the manual say.
+struct Keyword: Sendable {
+    var name: String
+    var context: BlockKind
+    var shape: Shape
+    var block: BlockKind?
+    var needsBlock = false
+    /// May stand several times in one block.
+    var isRepeatable = false
+    var takesFilter = false
+    /// A change of it needs a restart.
+    var isRestartOnly = false
+    /// What holds where it is left out, as it would be written; nil where nothing is done without it.
+    var defaultText: String?
+    var doc: String
+    /// Parsed and refused, with this word on when it will be served.
+    var isNotServed = false
+
+    /// Whether no other kind of block knows a keyword of this name.
+    var isTopLevelOnly: Bool { Schema.contexts[name] == [.top] }
+}
+
+enum Schema {
+    /// The keyword called `name` in `context`.
+    static func keyword(_ name: String, in context: BlockKind) -> Keyword? { index[Key(name: name, context: context)] }
+
+    /// The keywords of `context`, in the order of the table.
+    static func keywords(in context: BlockKind) -> [Keyword] { keywords.filter { $0.context == context } }
+
+    private struct Key: Hashable, Sendable {
+        var name: String
+        var context: BlockKind
+    }
+
+    private static let index = Dictionary(
+        uniqueKeysWithValues: keywords.map { (Key(name: $0.name, context: $0.context), $0) })
+
+    static let contexts: [String: [BlockKind]] = keywords.reduce(into: [:]) {
+        $0[$1.name, default: []].append($1.context)
+    }
+
+    static let keywords: [Keyword] = top + topic + retry + subscriber + delivery + mail + test
+
+    private static let top: [Keyword] = [
+        Keyword(
+            name: "include", context: .top, shape: .one(.string), isRepeatable: true,
+            doc: "Reads other files, sorted by name, relative to this one's folder."),
+        Keyword(
+            name: "let", context: .top, shape: .sequence([.one(.name), .one(.value)]), isRepeatable: true,
+            doc: "Names a value, to be used wherever a value is expected."),
+        Keyword(
+            name: "listen", context: .top, shape: .one(.address), isRestartOnly: true, defaultText: "127.0.0.1:8080",
+            doc: "Where publish, pull and administration are served."),
+        Keyword(
+            name: "data", context: .top, shape: .one(.string), isRestartOnly: true, defaultText: #""data""#,
+            doc: "The folder of journal and ledger, relative to that of routes.conf."),
+        Keyword(
+            name: "plugins", context: .top, shape: .one(.string), defaultText: #""Plugins""#,
+            doc: "The folder of Lua plugins, relative to that of routes.conf."),
+        Keyword(
+            name: "mail", context: .top, shape: .sequence([]), block: .mail, needsBlock: true,
+            defaultText: #"{ directory "data/mail" }"#, doc: "Where plugins' mail goes."),
+        Keyword(
+            name: "topic", context: .top, shape: .one(.topicName), block: .topic, isRepeatable: true,
+            doc: "Declares a topic."),
+        Keyword(
+            name: "retry", context: .top, shape: .one(.name), block: .retry, needsBlock: true, isRepeatable: true,
+            doc: "Names a retry policy."),
+        Keyword(
+            name: "subscriber", context: .top, shape: .one(.name), block: .subscriber, needsBlock: true,
+            isRepeatable: true, doc: "Declares a subscriber: which events, how delivered, retried, limited."),
+        Keyword(
+            name: "test", context: .top, shape: .one(.string), block: .test, needsBlock: true, isRepeatable: true,
+            doc: "Says which subscribers an event should reach; run by `fairlead test`."),
+        Keyword(
+            name: "token", context: .top, shape: .sequence([.one(.string), .one(.secret)]), block: .unknown,
+            isRepeatable: true, doc: "A client's token and what it may do.", isNotServed: true),
+        Keyword(
+            name: "tls", context: .top, shape: .sequence([]), block: .unknown, isRestartOnly: true,
+            doc: "Certificate and key of the server.", isNotServed: true),
+    ]
+
+    private static let topic: [Keyword] = [
+        Keyword(
+            name: "retain", context: .topic,
+            shape: .choice([
+                .sequence([.one(.duration), .optional(.one(.size))]),
+                .sequence([.one(.size), .optional(.one(.duration))]),
+                .word("forever"),
+            ]), defaultText: "forever", doc: "How long, or up to how many bytes, events are kept."),
+        Keyword(
+            name: "key", context: .topic, shape: .one(.keyPath),
+            doc: "What events are ordered by: an attribute, or a path into the data."),
+        Keyword(
+            name: "dedupe", context: .topic, shape: .one(.duration),
+            doc: "Within this time, an event with the same source and id is accepted once."),
+        Keyword(
+            name: "sync", context: .topic,
+            shape: .choice([.word("always"), .sequence([.word("interval"), .one(.duration)])]),
+            defaultText: "always",
+            doc: "When events are forced to disk: before each answer, or at intervals, which a power cut may cost."),
+    ]
+
+    private static let retry: [Keyword] = [
+        Keyword(
+            name: "attempts", context: .retry, shape: .choice([.one(.integer(1...1_000_000)), .word("unlimited")]),
+            defaultText: "8", doc: "Attempts before an event becomes a dead letter."),
+        Keyword(
+            name: "backoff", context: .retry,
+            shape: .sequence([
+                .one(.duration), .optional(.sequence([.word("to"), .one(.duration)])),
+                .optional(.sequence([.word("jitter"), .one(.percent)])),
+            ]), defaultText: "1s to 10m jitter 20%",
+            doc: "Time before the next attempt: doubling from the first to the second, or constant."),
+        Keyword(
+            name: "timeout", context: .retry, shape: .one(.duration), defaultText: "10s",
+            doc: "Longest that one attempt may take."),
+    ]
+
+    private static let subscriber: [Keyword] = [
+        Keyword(
+            name: "from", context: .subscriber, shape: .many(.topicPattern),
+            doc: "Topics: by name, `*` for one segment, `**` for all but system topics."),
+        Keyword(
+            name: "where", context: .subscriber, shape: .sequence([]), takesFilter: true,
+            doc: "Takes only events that this is true of."),
+        Keyword(
+            name: "run", context: .subscriber, shape: .one(.name), block: .settings,
+            doc: "Gives each event to a Lua plugin; the block is the plugin's settings."),
+        Keyword(
+            name: "push", context: .subscriber, shape: .one(.url), block: .push, doc: "Posts each event to a URL."),
+        Keyword(
+            name: "pull", context: .subscriber, shape: .sequence([]), block: .pull,
+            doc: "Keeps events until a client takes them."),
+        Keyword(
+            name: "batch", context: .subscriber,
+            shape: .sequence([.one(.integer(1...Limits.batchPolicyCountMax)), .word("every"), .one(.duration)]),
+            doc: "Gives the plugin up to so many events at a time, once in a while."),
+        Keyword(
+            name: "retry", context: .subscriber, shape: .optional(.one(.name)), block: .retry,
+            defaultText: "attempts 8, backoff 1s to 10m jitter 20%, timeout 10s",
+            doc: "A named policy, changes to it, or a policy of its own."),
+        Keyword(
+            name: "concurrency", context: .subscriber, shape: .one(.integer(1...Limits.concurrencyMax)),
+            defaultText: "1",
+            doc: "Deliveries at the same time."),
+        Keyword(
+            name: "rate", context: .subscriber, shape: .one(.rate),
+            doc: "Deliveries per second, minute or hour at most."),
+        Keyword(
+            name: "ordered", context: .subscriber, shape: .sequence([]),
+            doc: "Events with the same key one after the other, in their order."),
+        Keyword(
+            name: "start", context: .subscriber,
+            shape: .choice([
+                .word("earliest"), .word("latest"), .sequence([.word("offset"), .one(.integer(0...Int.max))]),
+                .sequence([.word("time"), .one(.time)]),
+            ]), defaultText: "latest", doc: "Where a new subscriber begins."),
+        Keyword(
+            name: "allow", context: .subscriber,
+            shape: .choice([
+                .word("mail"), .sequence([.word("http"), .many(.string)]),
+                .sequence([.word("publish"), .many(.topicName)]),
+                .sequence([.word("env"), .many(.environmentName)]), .sequence([.word("file"), .many(.string)]),
+            ]), isRepeatable: true, doc: "What the plugin may touch; everything else is refused."),
+        Keyword(
+            name: "limits", context: .subscriber, shape: .sequence([]), block: .limits, needsBlock: true,
+            defaultText: "{ cpu 100ms; memory 32MiB }", doc: "What one event, and the plugin's state, may use."),
+        Keyword(
+            name: "paused", context: .subscriber, shape: .sequence([]), doc: "Nothing is delivered; events are kept."),
+        Keyword(
+            name: "was", context: .subscriber, shape: .one(.name),
+            doc: "The subscriber's name before: it goes on where that one stopped."),
+        Keyword(
+            name: "replay", context: .subscriber, shape: .word("deny"), doc: "Refuses replays to this subscriber."),
+    ]
+
+    private static let delivery: [Keyword] = [
+        Keyword(
+            name: "sign", context: .push, shape: .many(.secret),
+            doc: "Signs requests (Standard Webhooks); the current secret first, while changing it the old one too."),
+        Keyword(
+            name: "header", context: .push, shape: .sequence([.one(.string), .choice([.one(.text), .one(.secret)])]),
+            isRepeatable: true,
+            doc: "Adds a header to each request."),
+        Keyword(
+            name: "lease", context: .pull, shape: .one(.duration), defaultText: "30s",
+            doc: "How long a client has an event to itself."),
+        Keyword(
+            name: "cpu", context: .limits, shape: .one(.duration), defaultText: "100ms",
+            doc: "Processor time of one event."),
+        Keyword(
+            name: "memory", context: .limits, shape: .one(.size), defaultText: "32MiB",
+            doc: "Bytes of the plugin's Lua state."),
+    ]
+
+    private static let mail: [Keyword] = [
+        Keyword(
+            name: "directory", context: .mail, shape: .one(.string), doc: "Writes each message to a file there."),
+        Keyword(
+            name: "smtp", context: .mail, shape: .one(.address), block: .smtp, doc: "Sends through this server."),
+        Keyword(name: "user", context: .smtp, shape: .one(.text), doc: "The user to log in as."),
+        Keyword(name: "password", context: .smtp, shape: .one(.secret), doc: "Its password."),
+        Keyword(name: "from", context: .smtp, shape: .one(.text), doc: "The sender where a plugin names none."),
+    ]
+
+    private static let test: [Keyword] = [
+        Keyword(
+            name: "publish", context: .test, shape: .one(.topicName), block: .event, needsBlock: true,
+            isRepeatable: true,
+            doc: "An event: `type`, `subject`, `data.order_id`, …"),
+        Keyword(
+            name: "expect", context: .test, shape: .many(.name), isRepeatable: true,
+            doc: "Subscribers that should get an event."),
+        Keyword(
+            name: "reject", context: .test, shape: .many(.name), isRepeatable: true,
+            doc: "Subscribers that should get none."),
+    ]
+}

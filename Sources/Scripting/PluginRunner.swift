@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CFairlead
+import Events
+import Logging
+
+/// One subscriber at work on its lane: hands deliveries to C, answers what handlers want, gathers outcomes.
+///
+/// Everything in it is touched on the lane's thread only; that is what makes it Sendable.
+final class PluginRunner: @unchecked Sendable {
+    let lane: Lane
+    let binding: PluginBinding
+    let services: ScriptServices
+    let grants: Grants
+    let secrets: [(name: String, value: [UInt8])]
+    /// Carries out what tests ask for, where this runs a test file.
+    let bench: PluginTestBench?
+    private let plugin: PluginState
+    private var lua: OpaquePointer { plugin.lua }
+
+    private var settle: (@Sendable (Settlements) -> Void)?
+    private var pending = Settlements()
+    private let unsettled: UnsettledState
+    private var queue: [Delivery] = []
+    private var head = 0
+    private var knownTopics: Set<Int> = []
+    /// Calls that wanted something, by their slot in C.
+    private var calls: [UInt32: PluginCall] = [:]
+    private var callCount: UInt64 = 0
+    /// Events handed to C at once: few where handlers wait, so that little is prepared in vain.
+    private var handOver = Limits.laneTurnEvents
+    private var answers: [(slot: UInt32, answer: Answer)] = []
+    private var turnIsQueued = false
+    private var stopping: Stopping?
+    private var stopped = false
+    private var reportedBugs: Set<String> = []
+    private var batchTimerIsSet = false
+    private var batchIsDue = false
+
+    private struct Stopping {
+        var reason: StopReason
+        var done: @Sendable () -> Void
+    }
+
+    init(
+        lane: Lane, plugin: PluginState, binding: PluginBinding, services: ScriptServices, bench: PluginTestBench? = nil
+    ) {
+        self.bench = bench
+        self.lane = lane
+        self.plugin = plugin
+        self.binding = binding
+        self.services = services
+        unsettled = UnsettledState(services.state)
+        grants = Grants(binding.grants)
+        secrets = binding.settings.flatMap { $0.value.secrets }
+        queue.reserveCapacity(1024)
+    }
+
+    // MARK: What the destination asks for
+
+    func start(_ settle: @escaping @Sendable (Settlements) -> Void) {
+        self.settle = settle
+    }
+
+    func take(_ deliveries: [Delivery]) {
+        if stopping != nil || stopped {
+            for delivery in deliveries { pending.others.append(Settlement(delivery.id, .returned)) }
+            flush()
+            return
+        }
+        queue.append(contentsOf: deliveries)
+        turn()
+    }
+
+    /// Runs `init`; `done` gets the problem where it failed.
+    func initialize(_ done: @escaping @Sendable (PluginProblem?) -> Void) {
+        guard plugin.hasInit else { return done(nil) }
+        call(FL_CALL_INIT, kind: .initialization(done), arguments: [], timeout: Limits.pluginInitTimeout)
+        turn()
+    }
+
+    /// Runs a test file's entry; `done` gets how it ended.
+    func run(_ index: Int, _ done: @escaping @Sendable (Outcome, String?) -> Void) {
+        call(FL_CALL_RUN, kind: .test(done), arguments: [.integer(Int64(index))], timeout: binding.timeout)
+        turn()
+    }
+
+    func stop(_ reason: StopReason, deadline: Duration, _ done: @escaping @Sendable () -> Void) {
+        stopping = Stopping(reason: reason, done: done)
+        for delivery in queue[head...] { pending.others.append(Settlement(delivery.id, .returned)) }
+        queue = []
+        head = 0
+        flush()
+        if calls.isEmpty { return finishStop() }
+        lane.submit(at: Lane.now() &+ UInt64(clamping: max(.zero, deadline).nanoseconds)) { self.giveUp() }
+    }
+
+    /// The stop's deadline has passed: what still waits is given back.
+    private func giveUp() {
+        guard stopping != nil, !stopped else { return }
+        for (slot, call) in calls {
+            call.cancelWait()
+            _ = fl_lua_cancel(lua, slot)
+            for delivery in call.deliveries { pending.others.append(Settlement(delivery.id, .returned)) }
+        }
+        calls = [:]
+        answers = []
+        flush()
+        finishStop()
+    }
+
+    private func finishStop() {
+        guard let stopping, !stopped else { return }
+        stopped = true
+        guard plugin.hasStop else { return stopping.done() }
+        call(
+            FL_CALL_STOP, kind: .stop(stopping.done), arguments: [.text(stopping.reason.rawValue)],
+            timeout: Limits.pluginStopTimeout)
+        turn()
+    }
+
+    // MARK: The turn
+
+    /// Works until nothing is left that can go on, or its share of the lane is used up.
+    private func turn() {
+        let end = Lane.now() + Limits.laneTurnNanoseconds
+        fl_lua_set_time(lua, services.clock.now().milliseconds)
+        while true {
+            if !answers.isEmpty {
+                let (slot, answer) = answers.removeFirst()
+                resume(slot, answer)
+            } else if plugin.takesBatches {
+                guard beginBatch() else { break }
+            } else {
+                guard beginEvents(until: end) else { break }
+            }
+            if Lane.now() > end {
+                continueLater()
+                break
+            }
+        }
+        flush()
+        if stopping != nil, !stopped, calls.isEmpty { finishStop() }
+    }
+
+    private func continueLater() {
+        guard !turnIsQueued else { return }
+        turnIsQueued = true
+        lane.submit {
+            self.turnIsQueued = false
+            self.turn()
+        }
+    }
+
+    private func flush() {
+        guard !pending.isEmpty, let settle else { return }
+        let settlements = pending
+        pending = Settlements()
+        settle(settlements)
+        unsettled.forget()
+    }
+
+    private func beginEvents(until end: UInt64) -> Bool {
+        guard head < queue.count, stopping == nil, fl_lua_free_tasks(lua) > 0 else { return false }
+        let count = min(handOver, queue.count - head)
+        let slice = Array(queue[head..<head + count])
+        let events = nativeEvents(slice)
+        let now = Lane.now()
+        let report = fl_lua_run(lua, events, events.count, end > now ? end - now : 1)!
+        let begun = report.pointee.begun
+        head += begun
+        handOver = begun < count ? max(begun * 2, 1) : min(handOver * 2, Limits.laneTurnEvents)
+        if head == queue.count {
+            queue.removeAll(keepingCapacity: true)
+            head = 0
+        } else if head > 4_096 {
+            queue.removeFirst(head)
+            head = 0
+        }
+        withExtendedLifetime(slice) { process(report, slice) }
+        return begun > 0
+    }
+
+    /// `tag` is the event's place in `deliveries`.
+    private func nativeEvents(_ deliveries: [Delivery]) -> [fl_lua_event] {
+        var events: [fl_lua_event] = []
+        events.reserveCapacity(deliveries.count)
+        for (index, delivery) in deliveries.enumerated() {
+            let topic = delivery.record.topic
+            if !knownTopics.contains(topic.id) {
+                knownTopics.insert(topic.id)
+                fl_lua_topic(lua, UInt32(topic.id), topic.name, topic.name.utf8.count)
+            }
+            events.append(
+                fl_lua_event(
+                    record: delivery.record.bytes, tag: UInt64(index), topic: UInt32(topic.id),
+                    attempt: UInt32(clamping: delivery.attempt), replay: delivery.replay ? 1 : 0))
+        }
+        return events
+    }
+
+    private func beginBatch() -> Bool {
+        guard head < queue.count, stopping == nil, fl_lua_free_tasks(lua) > 0 else { return false }
+        let most = binding.batch?.count ?? Limits.laneTurnEvents
+        if let batch = binding.batch, queue.count - head < batch.count, !batchIsDue {
+            if !batchTimerIsSet {
+                batchTimerIsSet = true
+                lane.submit(at: Lane.now() &+ UInt64(clamping: batch.every.nanoseconds)) {
+                    self.batchTimerIsSet = false
+                    self.batchIsDue = true
+                    self.turn()
+                }
+            }
+            return false
+        }
+        batchIsDue = false
+        let count = min(most, queue.count - head)
+        let slice = Array(queue[head..<head + count])
+        head += count
+        if head == queue.count {
+            queue.removeAll(keepingCapacity: true)
+            head = 0
+        }
+        callCount += 1
+        let events = nativeEvents(slice)
+        let call = PluginCall(id: callCount, kind: .batch, deliveries: slice, started: Lane.now())
+        let report = fl_lua_run_batch(lua, events, events.count, callCount)!
+        process(report, slice, call)
+        return true
+    }
+
+    private func call(_ function: Int, kind: PluginCall.Kind, arguments: [PackedValue], timeout: Duration) {
+        callCount += 1
+        let packed = PackedValue.array(arguments).packed()
+        let call = PluginCall(id: callCount, kind: kind, deliveries: [], started: Lane.now())
+        call.timeout = timeout
+        fl_lua_set_time(lua, services.clock.now().milliseconds)
+        let report = fl_lua_call(lua, Int32(function), packed, packed.count, callCount)!
+        process(report, [], call)
+    }
+
+    private func resume(_ slot: UInt32, _ answer: Answer) {
+        let (kind, value) = answer.packed
+        let bytes = value.packed()
+        guard let call = calls[slot] else { return }
+        let report = fl_lua_answer(lua, slot, Int32(kind), bytes, bytes.count)!
+        process(report, call.deliveries, call)
+    }
+
+    // MARK: Reports
+
+    /// - Parameter fresh: the call that the report is about, where it is about one; else it is about single events,
+    ///   whose tags are their places in `deliveries`.
+    private func process(_ report: UnsafePointer<fl_lua_report>, _ deliveries: [Delivery], _ fresh: PluginCall? = nil) {
+        let report = report.pointee
+        func bytes(_ run: fl_lua_run_of_bytes) -> UnsafeRawBufferPointer {
+            guard let base = report.bytes, run.length > 0 else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+            return UnsafeRawBufferPointer(start: base + Int(run.at), count: Int(run.length))
+        }
+        if report.ack_count == deliveries.count, fresh == nil {
+            pending.acks.reserveCapacity(pending.acks.count + report.ack_count)
+            for delivery in deliveries { pending.acks.append(delivery.id) }
+        } else {
+            for index in 0..<report.ack_count { pending.acks.append(deliveries[Int(report.acks[index])].id) }
+        }
+        for index in 0..<report.log_count {
+            let log = report.logs[index]
+            if let arguments = PackedValue(bytes(log.arguments))?.items { write(log.level, arguments) }
+        }
+        for index in 0..<report.end_count {
+            let end = report.ends[index]
+            let call = fresh ?? calls[end.task]
+            let reason = redact(String(decoding: bytes(end.reason), as: UTF8.self))
+            let trace = redact(String(decoding: bytes(end.trace), as: UTF8.self))
+            finish(end, call, call?.deliveries ?? [deliveries[Int(end.tag)]], reason: reason, trace: trace)
+        }
+        var wanted: [(call: PluginCall, slot: UInt32, want: Want)] = []
+        for index in 0..<report.want_count {
+            let want = report.wants[index]
+            let call: PluginCall
+            if let fresh {
+                call = fresh
+            } else {
+                callCount += 1
+                call = PluginCall(
+                    id: callCount, kind: .event, deliveries: [deliveries[Int(want.tag)]], started: Lane.now())
+            }
+            calls[want.task] = call
+            let arguments = PackedValue(bytes(want.arguments))?.items ?? []
+            wanted.append((call, want.task, Want(kind: Int(want.kind), arguments: arguments)))
+        }
+        // C's report ends here: answering makes the next one.
+        for (call, slot, want) in wanted {
+            if call.overlay == nil {
+                call.overlay = StateOverlay(subscriber: binding.subscriber, reader: unsettled)
+            }
+            if let answer = perform(want, call, slot) {
+                answers.append((slot, answer))
+            } else {
+                watch(call, slot)
+            }
+        }
+    }
+
+    /// Sees to it that a call that waits ends when its time is over.
+    private func watch(_ call: PluginCall, _ slot: UInt32) {
+        guard !call.isWatched else { return }
+        call.isWatched = true
+        let timeout = call.timeout ?? binding.timeout
+        let id = call.id
+        lane.submit(at: call.started &+ UInt64(clamping: timeout.nanoseconds)) {
+            guard let call = self.calls[slot], call.id == id else { return }
+            self.expire(call, slot, timeout)
+        }
+    }
+
+    private func expire(_ call: PluginCall, _ slot: UInt32, _ timeout: Duration) {
+        call.cancelWait()
+        answers.removeAll { $0.slot == slot }
+        let report = fl_lua_cancel(lua, slot)!.pointee
+        var trace = ""
+        if report.end_count > 0, let base = report.bytes {
+            let run = report.ends[0].trace
+            trace = String(
+                decoding: UnsafeRawBufferPointer(start: base + Int(run.at), count: Int(run.length)), as: UTF8.self)
+        }
+        let end = fl_lua_end(
+            tag: 0, task: slot, index: -1, outcome: UInt8(FL_LUA_RETRY), cause: UInt8(FL_LUA_KILLED_WALL), more: 0,
+            after: -1, reason: fl_lua_run_of_bytes(), trace: fl_lua_run_of_bytes())
+        finish(
+            end, call, call.deliveries, reason: "stopped: took longer than \(timeout.milliseconds) ms (timeout)",
+            trace: redact(trace))
+        turn()
+    }
+
+    private func finish(
+        _ end: fl_lua_end, _ call: PluginCall?, _ deliveries: [Delivery], reason: String, trace: String
+    ) {
+        if end.more == 0 { calls[end.task] = nil }
+        let outcome: Outcome =
+            switch Int(end.outcome) {
+            case FL_LUA_RETRY:
+                .retry(
+                    after: end.after < 0 ? nil : min(.seconds(end.after), Limits.retryAfterMax),
+                    reason: reason.isEmpty ? "the plugin asked for a retry" : reason)
+            case FL_LUA_DEAD: .dead(reason: reason)
+            case FL_LUA_DROP: .drop(reason: reason)
+            default: .ack
+            }
+        if Int(end.cause) == FL_LUA_BUG, reportedBugs.insert(reason).inserted {
+            services.logger.error(
+                "Plugin bug",
+                metadata: [
+                    "subscriber": "\(binding.subscriber)", "plugin": "\(binding.source.name)",
+                    "error": "\(reason)",
+                ])
+        }
+        let shown = trace.isEmpty ? nil : trace
+        switch call?.kind {
+        case .initialization(let done):
+            if outcome == .ack { return done(nil) }
+            var problem = PluginProblem(luaError: reason, trace: trace)
+            problem.message = "init failed: \(problem.message)"
+            return done(problem)
+        case .stop(let done):
+            if outcome != .ack {
+                services.logger.warning(
+                    "Plugin's stop failed",
+                    metadata: ["subscriber": "\(binding.subscriber)", "error": "\(reason)"])
+            }
+            return done()
+        case .test(let done):
+            return done(outcome, shown)
+        case .event, .batch, nil: break
+        }
+        var effects = outcome.isDone ? call?.effects : nil
+        if end.index >= 0 {
+            // Of a batch with outcomes by index, the effects go with the first event that is done.
+            if outcome.isDone { call?.forgetEffects() }
+            settle(deliveries[Int(end.index)], outcome, effects, shown)
+        } else {
+            for delivery in deliveries {
+                settle(delivery, outcome, effects, shown)
+                effects = nil
+            }
+        }
+    }
+
+    private func settle(_ delivery: Delivery, _ outcome: Outcome, _ effects: Effects?, _ trace: String?) {
+        let effects = effects.flatMap { $0.isEmpty ? nil : $0 }
+        if outcome == .ack, effects == nil {
+            pending.acks.append(delivery.id)
+        } else {
+            if let effects { unsettled.add(effects) }
+            pending.others.append(Settlement(delivery.id, outcome, effects: effects, trace: trace))
+        }
+    }
+
+    private func write(_ level: UInt8, _ arguments: [PackedValue]) {
+        let message = redact(arguments.first?.text ?? "")
+        if Int(level) == FL_LOG_METRIC {
+            return services.metric(binding.subscriber, message, arguments.last?.double ?? 1)
+        }
+        var metadata: Logger.Metadata = ["subscriber": "\(binding.subscriber)"]
+        for (key, value) in (arguments.count > 1 ? arguments[1].pairs : nil) ?? [] {
+            metadata[key] = .string(redact(value.shown))
+        }
+        let levels: [Logger.Level] = [.debug, .info, .warning, .error]
+        services.logger.log(level: levels[Int(level)], "\(message)", metadata: metadata)
+    }
+
+    /// Takes every secret of the settings out of a text that people will read.
+    func redact(_ text: String) -> String {
+        var text = text
+        if text.utf8.count > Limits.pluginReasonBytesMax * 2 {
+            text = String(text.prefix(Limits.pluginReasonBytesMax)) + "…"
+        }
+        for (name, value) in secrets where value.count >= 4 {
+            let value = String(decoding: value, as: UTF8.self)
+            while let found = text.range(of: value) { text.replaceSubrange(found, with: "secret(\(name))") }
+        }
+        return text
+    }
+
+    /// An answer that comes from elsewhere, for the call that `id` names if that still waits.
+    func complete(_ slot: UInt32, _ id: UInt64, _ answer: Answer) {
+        lane.submit {
+            guard let call = self.calls[slot], call.id == id else { return }
+            call.wait = nil
+            self.answers.append((slot, answer))
+            self.turn()
+        }
+    }
+}
+
+extension Outcome {
+    /// Whether effects are committed with it.
+    var isDone: Bool {
+        switch self {
+        case .ack, .drop: true
+        case .retry, .dead, .returned: false
+        }
+    }
+}
+
+extension PluginValue {
+    var secrets: [(name: String, value: [UInt8])] {
+        switch self {
+        case .secret(let name, let value): [(name, Array(value.utf8))]
+        case .list(let values): values.flatMap(\.secrets)
+        case .block(let settings): settings.flatMap { $0.value.secrets }
+        default: []
+        }
+    }
+}
+
+extension PackedValue {
+    /// For logs.
+    var shown: String {
+        switch self {
+        case .none: "nil"
+        case .null: "null"
+        case .boolean(let value): "\(value)"
+        case .integer(let value): "\(value)"
+        case .number(let value): value.plain
+        case .string(let value), .json(let value): String(decoding: value, as: UTF8.self)
+        case .secret(let name, _): "secret(\(name))"
+        case .array(let items): "[" + items.map(\.shown).joined(separator: ", ") + "]"
+        case .map(let pairs): "{" + pairs.map { "\($0.key): \($0.value.shown)" }.joined(separator: ", ") + "}"
+        case .other(let type): type
+        }
+    }
+}

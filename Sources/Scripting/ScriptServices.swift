@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+package import Logging
+
+/// What the host gives to plugins, from outside; a test gives fakes.
+package struct ScriptServices: Sendable {
+    /// Asked from lane threads, which may block. Must show a settlement as soon as the sink that took it has returned.
+    package var state: any StateReader
+    package var http: any HTTPSender
+    package var mail: any MailSender
+    package var clock: any Clock
+    package var logger: Logger
+    /// A variable of the process's environment.
+    package var environment: @Sendable (String) -> String?
+    /// Takes `ctx.metric(name, amount)` of a subscriber.
+    package var metric: @Sendable (_ subscriber: String, _ name: String, _ amount: Double) -> Void
+
+    /// Set in tests of plugins: moves their clock in place of sleeping.
+    var advance: (@Sendable (Duration) -> Void)?
+
+    package init(
+        state: any StateReader, http: any HTTPSender, mail: any MailSender, clock: any Clock, logger: Logger,
+        environment: @escaping @Sendable (String) -> String?,
+        metric: @escaping @Sendable (_ subscriber: String, _ name: String, _ amount: Double) -> Void
+    ) {
+        self.state = state
+        self.http = http
+        self.mail = mail
+        self.clock = clock
+        self.logger = logger
+        self.environment = environment
+        self.metric = metric
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Dispatch
+import Foundation
+import Synchronization
+
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure durable publishes, and publish to settled through a Lua handler, on this machine.",
+        discussion: """
+            Starts a server of its own on a temporary data folder and loads it over HTTP on loopback, so the load generator \
+            takes its share of the processors. Every event is on disk (fdatasync) before it is counted.
+            """)
+
+    @Option(help: "Events of each run.") var events = 500_000
+    @Option(help: "Bytes of an event's data.") var size = 256
+    @Option(help: "Events in one request.") var batch = 500
+    @Option(help: "Connections, for batches.") var connections = 8
+    @Option(help: "Rounds; the median counts.") var rounds = 3
+    @Flag(help: "Print the figures as JSON.") var json = false
+
+    struct Figure: Codable {
+        var name: String
+        /// Events a second, the median of the rounds.
+        var rate: Double
+        var lowest: Double
+        var highest: Double
+    }
+
+    func run() async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "fairlead-bench-\(ProcessInfo.processInfo.processIdentifier)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let server = try BenchServer(folder: folder)
+        defer { server.stop() }
+        try await server.waitUntilReady()
+
+        let payload = Self.payload(bytes: size)
+        var figures: [Figure] = []
+        figures.append(
+            try await measure("durable publish, \(batch) events a request, \(connections) connections") {
+                try load(server, "plain", payload, events, batch, connections)
+            })
+        figures.append(
+            try await measure("durable publish, 1 event a request, 64 connections") {
+                try load(server, "plain", payload, max(64, events / 20), 1, 64)
+            })
+        figures.append(
+            try await measure("publish → filter → Lua handler → settled, \(batch) events a request") {
+                let before = try await server.acked("handler")
+                let seconds = try load(server, "handled", payload, events, batch, connections)
+                let start = ContinuousClock.now
+                while try await server.acked("handler") < before + events {
+                    try await Task.sleep(for: .milliseconds(5))
+                }
+                return seconds + (ContinuousClock.now - start) / .seconds(1)
+            })
+
+        if json {
+            Console.say(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self))
+        } else {
+            Console.say(
+                "\(size)-byte events, \(rounds) rounds, load generator included, fdatasync before each answer\n")
+            Console.say(
+                Console.table(
+                    ["WORK", "EVENTS/S", "LOWEST", "HIGHEST"],
+                    figures.map { [$0.name, "\(Int($0.rate))", "\(Int($0.lowest))", "\(Int($0.highest))"] }))
+        }
+    }
+
+    /// `round` answers how many seconds it took.
+    private func measure(_ name: String, _ round: () async throws -> Double) async throws -> Figure {
+        var rates: [Double] = []
+        let count = name.contains("1 event a request") ? max(64, events / 20) : events
+        for _ in 0..<max(1, rounds) { rates.append(Double(count) / (try await round())) }
+        rates.sort()
+        return Figure(name: name, rate: rates[rates.count / 2], lowest: rates.first ?? 0, highest: rates.last ?? 0)
+    }
+
+    private static func payload(bytes: Int) -> [UInt8] {
+        let frame = #"{"order_id":"o-123456","customer":{"id":"c-42"},"total":129.5,"currency":"EUR","note":""}"#
+        let filler = String(repeating: "x", count: max(0, bytes - frame.utf8.count))
+        return Array(frame.dropLast(2).utf8) + Array((filler + "\"}").utf8)
+    }
+
+    /// Sends `count` events; seconds until the last answer.
+    private func load(
+        _ server: BenchServer, _ topic: String, _ payload: [UInt8], _ count: Int, _ batch: Int, _ connections: Int
+    ) throws -> Double {
+        let port = server.port
+        let run = LoadRun()
+        let total = (count + batch - 1) / batch
+        var body: [UInt8] = []
+        for _ in 0..<batch { body += payload + [UInt8(ascii: "\n")] }
+        let head =
+            "POST /v1/topics/\(topic)/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n"
+            + "Content-Length: \(body.count)\r\n\r\n"
+        let request = Array(head.utf8) + body
+        let group = DispatchGroup()
+        let start = ContinuousClock.now
+        for _ in 0..<connections {
+            group.enter()
+            let thread = Thread {
+                defer { group.leave() }
+                do {
+                    let connection = try LoadConnection(port: port)
+                    while run.requests.add(1, ordering: .relaxed).newValue <= total {
+                        let status = try connection.exchange(request)
+                        guard status == 202 else { throw LoadConnection.Failed(what: "status \(status)") }
+                    }
+                } catch {
+                    let text = "\(error)"
+                    run.failure.withLock { $0 = text }
+                }
+            }
+            thread.start()
+        }
+        group.wait()
+        let message: String? = run.failure.withLock { $0 }
+        if let message {
+            Console.complain("the bench's server failed: \(message)")
+            throw ExitCode.failure
+        }
+        return (ContinuousClock.now - start) / .seconds(1)
+    }
+}
+
+/// What the connections of one run share.
+private final class LoadRun: Sendable {
+    let requests = Atomic(0)
+    let failure = Mutex<String?>(nil)
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AsyncHTTPClient
+import Events
+import Foundation
+import Gateway
+import Logging
+import Routes
+import Scripting
+
+struct Check: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check a configuration and the plugins it uses, without a server.",
+        discussion: """
+            Needs no network. A missing environment variable or secret is a warning here and an error at start; \
+            --strict-env makes it an error here as well. Exit code 2: refused.
+            """)
+
+    @Argument(help: "The configuration.") var config = "routes.conf"
+    @Flag(help: "Missing environment variables and secrets are errors.") var strictEnv = false
+
+    func run() async throws {
+        let checked = Self.check(config, strictEnvironment: strictEnv)
+        for diagnostic in checked.diagnostics { Console.complain(diagnostic) }
+        guard let table = checked.table else {
+            Console.complain("\(config): refused")
+            throw ExitCode.refused
+        }
+        let plugins = Set(
+            table.subscribers.compactMap { route in
+                if case .run(let plugin, _, _) = route.delivery { plugin } else { nil }
+            })
+        Console.say(
+            "\(config): ok (\(checked.files) \(checked.files == 1 ? "file" : "files"), \(table.topics.count { !$0.name.hasPrefix("$") }) topics, "
+                + "\(table.subscribers.count) subscribers, \(plugins.count) plugins)")
+    }
+
+    struct Checked {
+        /// nil where anything is wrong.
+        var table: RouteTable?
+        var diagnostics: [String]
+        var files: Int
+    }
+
+    /// What `serve` and `reload` check too, with plugins in scratch states and without any effect.
+    static func check(_ config: String, strictEnvironment: Bool) -> Checked {
+        let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: strictEnvironment)
+        var checked = Checked(
+            table: compiled.table, diagnostics: compiled.diagnostics.map(\.description), files: compiled.files.count)
+        guard let table = compiled.table else { return checked }
+        let folder: PluginFolder
+        do {
+            folder = try PluginFolder(GenerationBuilder.path(table.server.plugins, besides: config))
+        } catch {
+            checked.diagnostics.append("error: \(error)")
+            checked.table = nil
+            return checked
+        }
+        let host = ScriptHost(services: .offline())
+        for route in table.subscribers {
+            guard case .run(let name, _, _) = route.delivery else { continue }
+            let problems: [String]
+            if let source = folder.source(of: name) {
+                problems = host.check(PluginBinding(route, source)).map { PluginDiagnostic.text($0, of: route) }
+            } else {
+                problems = [PluginDiagnostic.missing(name, of: route, in: folder)]
+            }
+            if !problems.isEmpty { checked.table = nil }
+            checked.diagnostics += problems
+        }
+        return checked
+    }
+}
+
+extension ScriptServices {
+    /// For checks: nothing is read, sent or written.
+    static func offline() -> ScriptServices {
+        ScriptServices(
+            state: NoState(), http: NoNetwork(), mail: NoMail(), clock: SystemClock(),
+            logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() },
+            environment: { ProcessInfo.processInfo.environment[$0] }, metric: { _, _, _ in })
+    }
+
+    private struct NoState: StateReader {
+        func value(subscriber: String, key: String) throws -> [UInt8]? { nil }
+        func values(
+            subscriber: String, prefix: String, after: String?, limit: Int
+        ) throws -> [(key: String, value: [UInt8])] { [] }
+    }
+
+    private struct NoNetwork: HTTPSender {
+        func send(_ request: OutboundRequest) async throws(OutboundFailure) -> OutboundResponse {
+            throw .connection("a check sends nothing")
+        }
+    }
+
+    private struct NoMail: MailSender {
+        func send(_ message: MailMessage) async throws(MailFailure) {
+            throw .refused("a check sends no mail")
+        }
+    }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Broker
+import Events
+import Foundation
+import Gateway
+import Routes
+import Scripting
+
+/// Makes a generation out of what is on disk: reads routes.conf, its includes and all plugins once, checks them, and
+/// loads what changed beside what runs. Nothing takes effect here.
+struct GenerationBuilder: Sendable {
+    let config: String
+    let host: ScriptHost
+    let sender: any HTTPSender
+    let clock: any Events.Clock
+
+    struct Candidate: Sendable {
+        var generation: Generation
+        var mail: MailSettings
+        var plugins: [PluginStatus]
+        /// Worth a look, in the words that `check` prints.
+        var warnings: [String]
+    }
+
+    /// Why there is no candidate: everything that is wrong, in the words that `check` prints.
+    struct Refusal: Error {
+        var diagnostics: [String]
+    }
+
+    /// - Parameter running: what its destinations can be taken over from, where neither block nor plugin changed.
+    func build(number: Int, beside running: Candidate?) async throws(Refusal) -> Candidate {
+        let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: true)
+        guard let table = compiled.table else {
+            throw Refusal(diagnostics: compiled.diagnostics.map(\.description))
+        }
+        let folder: PluginFolder
+        do {
+            folder = try PluginFolder(path(table.server.plugins))
+        } catch {
+            throw Refusal(diagnostics: ["error: \(error)"])
+        }
+
+        var destinations: [String: any Destination] = [:]
+        var fingerprints: [String: String] = [:]
+        var problems: [String] = []
+        var built: [any Destination] = []
+        for route in table.subscribers {
+            var fingerprint = route.fingerprint
+            switch route.delivery {
+            case .pull: break
+            case .push(let push):
+                if let kept = take(route, fingerprint, from: running) {
+                    destinations[route.name] = kept
+                    break
+                }
+                do {
+                    let destination = try WebhookDestination(
+                        subscriber: route.name, route: push, timeout: route.retry.timeout,
+                        concurrency: route.concurrency, sender: sender, clock: clock)
+                    destinations[route.name] = destination
+                    built.append(destination)
+                } catch {
+                    problems.append(PluginDiagnostic.text(error.message, of: route))
+                }
+            case .run(let name, _, _):
+                guard let source = folder.source(of: name) else {
+                    problems.append(PluginDiagnostic.missing(name, of: route, in: folder))
+                    continue
+                }
+                fingerprint += "/" + source.fingerprint
+                if let kept = take(route, fingerprint, from: running) {
+                    destinations[route.name] = kept
+                    break
+                }
+                do {
+                    let destination = try await host.load(PluginBinding(route, source))
+                    destinations[route.name] = destination
+                    built.append(destination)
+                } catch {
+                    problems += error.problems.map { PluginDiagnostic.text($0, of: route) }
+                }
+            }
+            fingerprints[route.name] = fingerprint
+        }
+        guard problems.isEmpty else {
+            for destination in built { await destination.stop(.removed, deadline: .zero) }
+            throw Refusal(diagnostics: compiled.diagnostics.map(\.description) + problems)
+        }
+        return Candidate(
+            generation: Generation(
+                number: number, table: table, destinations: destinations, fingerprints: fingerprints),
+            mail: table.mail, plugins: status(of: table, folder),
+            warnings: compiled.diagnostics.map(\.description))
+    }
+
+    /// Undoes a candidate that is not wanted after all.
+    func discard(_ candidate: Candidate, keeping running: Candidate?) async {
+        for (name, destination) in candidate.generation.destinations
+        where running?.generation.destinations[name] !== destination {
+            await destination.stop(.removed, deadline: .zero)
+        }
+    }
+
+    /// Paths in routes.conf are relative to the folder it is in.
+    static func path(_ path: String, besides config: String) -> String {
+        if path.hasPrefix("/") { return path }
+        return URL(fileURLWithPath: config).deletingLastPathComponent().appendingPathComponent(path).path
+    }
+
+    func path(_ path: String) -> String { Self.path(path, besides: config) }
+
+    private func take(
+        _ route: SubscriberRoute, _ fingerprint: String, from running: Candidate?
+    ) -> (any Destination)? {
+        guard running?.generation.fingerprints[route.name] == fingerprint else { return nil }
+        return running?.generation.destinations[route.name]
+    }
+
+    private func status(of table: RouteTable, _ folder: PluginFolder) -> [PluginStatus] {
+        var users: [String: [String]] = [:]
+        for route in table.subscribers {
+            if case .run(let plugin, _, _) = route.delivery { users[plugin, default: []].append(route.name) }
+        }
+        return users.keys.sorted().map { name in
+            PluginStatus(
+                name: name, path: folder.source(of: name)?.entry ?? name, version: nil, subscribers: users[name] ?? [])
+        }
+    }
+}
+
+extension PluginBinding {
+    /// A subscriber's block in the host's words.
+    init(_ route: SubscriberRoute, _ source: PluginSource) {
+        guard case .run(_, let settings, let batch) = route.delivery else {
+            preconditionFailure("only `run` binds a plugin")
+        }
+        self.init(
+            subscriber: route.name, source: source, settings: settings.map(PluginSetting.init),
+            grants: route.grants.map(PluginGrant.init), cpu: route.limits.cpu, memory: route.limits.memory,
+            timeout: route.retry.timeout, concurrency: route.concurrency,
+            batch: batch.map { Batch(count: $0.count, every: $0.every) })
+    }
+}
+
+extension PluginSetting {
+    fileprivate init(_ setting: Setting) {
+        self.init(setting.name, PluginValue(setting.value))
+    }
+}
+
+extension PluginValue {
+    fileprivate init(_ value: SettingValue) {
+        switch value {
+        case .string(let text): self = .string(text)
+        case .name(let name): self = .name(name)
+        case .integer(let number): self = .integer(number)
+        case .number(let number): self = .number(number)
+        case .boolean(let flag): self = .boolean(flag)
+        case .duration(let duration): self = .duration(duration)
+        case .size(let bytes): self = .size(bytes)
+        case .rate(let rate): self = .rate(count: rate.count, per: rate.per)
+        case .percent(let percent): self = .percent(percent)
+        case .secret(let secret): self = .secret(name: secret.name, value: secret.value)
+        case .list(let values): self = .list(values.map(PluginValue.init))
+        case .block(let settings): self = .block(settings.map(PluginSetting.init))
+        }
+    }
+}
+
+extension PluginGrant {
+    fileprivate init(_ grant: Grant) {
+        switch grant {
+        case .mail: self = .mail
+        case .http(let host): self = .http(host)
+        case .publish(let topic): self = .publish(topic)
+        case .env(let name): self = .env(name)
+        case .file(let path): self = .file(path)
+        }
+    }
+}

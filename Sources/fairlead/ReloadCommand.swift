@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+
+struct Reload: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make the running server load its changed configuration and plugins, and wait for the verdict.",
+        discussion: "Exit code 0: applied. 2: refused, and everything is as it was. 3: it takes a restart.")
+
+    @OptionGroup var server: ServerOptions
+
+    private struct Verdict: Decodable {
+        var generation: Int?
+        var changes: [String]?
+        var diagnostics: [String]?
+        var detail: String?
+    }
+
+    func run() async throws {
+        let answer = try await server.client.sendUnchecked("POST", "/v1/reload")
+        if server.json { Console.say(String(decoding: answer.body, as: UTF8.self)) }
+        let verdict = try? answer.decoded(Verdict.self)
+        switch answer.status {
+        case 200:
+            guard !server.json else { return }
+            Console.say("generation \(verdict?.generation ?? 0) applied")
+            for change in verdict?.changes ?? [] { Console.say("  \(change)") }
+        case 409, 422:
+            if !server.json {
+                for diagnostic in verdict?.diagnostics ?? [] { Console.complain(diagnostic) }
+                Console.complain(
+                    answer.status == 409
+                        ? "a restart is needed; everything is as it was" : "refused; everything is as it was")
+            }
+            throw answer.status == 409 ? ExitCode.needsRestart : ExitCode.refused
+        default:
+            throw server.client.complain(answer)
+        }
+    }
+}

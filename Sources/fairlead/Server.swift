@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Broker
+import Events
+import Foundation
+import Gateway
+import Ledger
+import Logging
+import Routes
+import Scripting
+
+/// The running generation, and how one follows another.
+actor Server {
+    private let builder: GenerationBuilder
+    private let broker: Broker
+    private let mail: CurrentMail
+    private let ledger: Ledger
+    private let clock: any Events.Clock
+    private let log: Logger
+    private var running: GenerationBuilder.Candidate?
+
+    init(
+        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, ledger: Ledger, clock: any Events.Clock,
+        log: Logger
+    ) {
+        self.builder = builder
+        self.broker = broker
+        self.mail = mail
+        self.ledger = ledger
+        self.clock = clock
+        self.log = log
+    }
+
+    var plugins: [PluginStatus] { running?.plugins ?? [] }
+
+    /// - Throws: ``GenerationBuilder/Refusal`` or `Failure`.
+    func start() async throws {
+        let last = try ledger.generations(limit: 1).first?.number ?? 0
+        let candidate = try await builder.build(number: last + 1, beside: nil)
+        for warning in candidate.warnings { log.warning("\(warning)") }
+        useMail(candidate)
+        try await broker.start(candidate.generation)
+        running = candidate
+        try record(candidate.generation.number, trigger: "start", verdict: "applied")
+        log.notice(
+            "Started",
+            metadata: [
+                "generation": "\(candidate.generation.number)",
+                "topics": "\(candidate.generation.table.topics.count)",
+                "subscribers": "\(candidate.generation.table.subscribers.count)",
+            ])
+    }
+
+    /// All or nothing: a refused reload leaves everything as it was.
+    func reload(trigger: String) async -> ReloadVerdict {
+        guard let before = running else { return .refused(diagnostics: ["the server is still starting"]) }
+        let number = before.generation.number + 1
+        do {
+            let candidate = try await builder.build(number: number, beside: before)
+            let diff = RouteDiff(from: before.generation.table, to: candidate.generation.table)
+            guard diff.restartOnly.isEmpty else {
+                await builder.discard(candidate, keeping: before)
+                log.error("Reload refused: a restart is needed", metadata: ["changed": "\(diff.restartOnly)"])
+                return .restartNeeded(diagnostics: diff.restartOnly)
+            }
+            for warning in candidate.warnings { log.warning("\(warning)") }
+            let changes = describe(candidate.generation, after: before.generation)
+            try await broker.apply(candidate.generation)
+            useMail(candidate)
+            running = candidate
+            try record(number, trigger: trigger, verdict: "applied")
+            log.notice(
+                "Reloaded",
+                metadata: [
+                    "generation": "\(number)", "trigger": "\(trigger)", "changes": "\(changes.joined(separator: ", "))",
+                ])
+            return .applied(generation: number, changes: changes)
+        } catch let refusal as GenerationBuilder.Refusal {
+            log.error(
+                "Reload refused; generation \(before.generation.number) goes on",
+                metadata: ["trigger": "\(trigger)", "errors": "\(refusal.diagnostics.count)"])
+            for diagnostic in refusal.diagnostics { log.error("\(diagnostic)") }
+            return .refused(diagnostics: refusal.diagnostics)
+        } catch {
+            log.error(
+                "Reload failed; generation \(before.generation.number) goes on", metadata: ["error": "\(error)"])
+            return .refused(diagnostics: ["\(error)"])
+        }
+    }
+
+    private func useMail(_ candidate: GenerationBuilder.Candidate) {
+        mail.use(candidate.mail, directory: { builder.path($0) }, clock: clock)
+    }
+
+    private func record(_ number: Int, trigger: String, verdict: String) throws {
+        try ledger.recordGeneration(
+            LedgerGeneration(number: number, hash: "", time: clock.now(), trigger: trigger, verdict: verdict))
+    }
+
+    private func describe(_ next: Generation, after before: Generation) -> [String] {
+        let old = Set(before.table.subscribers.map(\.name))
+        let new = Set(next.table.subscribers.map(\.name))
+        var changes = new.subtracting(old).sorted().map { "\($0) added" }
+        changes += old.subtracting(new).sorted().map { "\($0) removed" }
+        changes += old.intersection(new).sorted()
+            .filter { before.fingerprints[$0] != next.fingerprints[$0] }.map { "\($0) changed" }
+        return changes.isEmpty ? ["nothing changed"] : changes
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+import NIOHTTP1
+import Routes
+
+/// Where the running server is; the same for every command that talks to one.
+struct ServerOptions: ParsableArguments {
+    @Option(help: "The server's address, such as http://127.0.0.1:8080. Default: what routes.conf listens on.")
+    var server: String?
+
+    @Option(help: "The routes.conf that says where the server listens.")
+    var config = "routes.conf"
+
+    @Flag(help: "Print what the server answered, as JSON.")
+    var json = false
+
+    var client: ServerClient {
+        ServerClient(base: server ?? Self.address(in: config))
+    }
+
+    private static func address(in config: String) -> String {
+        let settings = ListenLine.settings(in: config)
+        return "http://\(settings.host.contains(":") ? "[\(settings.host)]" : settings.host):\(settings.port)"
+    }
+}
+
+/// Talks to a running server over its HTTP API.
+struct ServerClient {
+    let base: String
+
+    struct Answer {
+        var status: Int
+        var body: Data
+        /// The path of the next page (RFC 8288 `rel="next"`).
+        var next: String?
+
+        func decoded<Value: Decodable>(_ type: Value.Type) throws -> Value {
+            try JSONDecoder().decode(type, from: body)
+        }
+    }
+
+    /// Longer than any wait a command asks for, shorter than a person's patience with a server that hangs.
+    static let timeout: TimeAmount = .seconds(90)
+
+    /// Bytes of an answer that a command takes.
+    static let answerBytesMax = 256 << 20
+
+    /// Prints why and ends the command where the server can't be reached or refuses.
+    func send(
+        _ method: String, _ path: String, body: HTTPClientRequest.Body? = nil, contentType: String = "application/json"
+    ) async throws -> Answer {
+        let answer = try await sendUnchecked(method, path, body: body, contentType: contentType)
+        guard answer.status < 300 else { throw complain(answer) }
+        return answer
+    }
+
+    func sendUnchecked(
+        _ method: String, _ path: String, body: HTTPClientRequest.Body? = nil, contentType: String = "application/json"
+    ) async throws -> Answer {
+        var request = HTTPClientRequest(url: base + path)
+        request.method = .init(rawValue: method)
+        if let body {
+            request.body = body
+            request.headers.add(name: "Content-Type", value: contentType)
+        }
+        do {
+            let response = try await HTTPClient.shared.execute(request, timeout: Self.timeout)
+            let body = try await response.body.collect(upTo: Self.answerBytesMax)
+            let next = response.headers["Link"].first { $0.contains("rel=\"next\"") }
+                .flatMap { $0.split(separator: ">").first }.map { String($0.dropFirst()) }
+            return Answer(status: Int(response.status.code), body: Data(buffer: body), next: next)
+        } catch {
+            Console.complain(
+                "no answer from \(base) (\(error)); is the server running? `fairlead serve` starts it, "
+                    + "--server names another address")
+            throw ExitCode.failure
+        }
+    }
+
+    /// Tells the user what the server refused, in the server's words.
+    func complain(_ answer: Answer) -> ExitCode {
+        struct Problem: Decodable {
+            var title: String?
+            var detail: String?
+            var errors: [Item]?
+
+            struct Item: Decodable {
+                var index: Int?
+                var detail: String?
+            }
+        }
+        if let problem = try? answer.decoded(Problem.self) {
+            Console.complain("refused: \(problem.detail ?? problem.title ?? "status \(answer.status)")")
+            for item in problem.errors ?? [] {
+                Console.complain("  event \(item.index.map(String.init) ?? "?"): \(item.detail ?? "")")
+            }
+        } else {
+            Console.complain("refused with status \(answer.status): \(String(decoding: answer.body, as: UTF8.self))")
+        }
+        return answer.status >= 500 ? .failure : .refused
+    }
+}
+
+extension String {
+    /// As one segment of a path.
+    var pathSegment: String {
+        addingPercentEncoding(withAllowedCharacters: .urlPathAllowed.subtracting(.init(charactersIn: "/?#"))) ?? self
+    }
+
+    /// As a value in a query.
+    var queryValue: String {
+        addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(.init(charactersIn: "-._~"))) ?? self
+    }
+}

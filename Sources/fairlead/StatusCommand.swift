@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what is running: topics, subscribers, backlogs, last errors.")
+
+    @OptionGroup var server: ServerOptions
+
+    struct Answer: Decodable {
+        var generation: Int
+        var topics: [Topic]
+        var subscribers: [Subscriber]
+
+        struct Topic: Decodable {
+            var name: String
+            var first: UInt64
+            var end: UInt64
+            var bytes: Int
+        }
+
+        struct Subscriber: Decodable {
+            var name: String
+            var method: String
+            var state: String
+            var backlog: Int
+            var inFlight: Int
+            var retrying: Int
+            var dead: Int
+            var acked: Int
+            var retried: Int
+            var dropped: Int
+            var lastError: String?
+        }
+    }
+
+    func run() async throws {
+        let answer = try await server.client.send("GET", "/v1/status")
+        if server.json {
+            Console.say(String(decoding: answer.body, as: UTF8.self))
+            return
+        }
+        Console.say(Self.render(try answer.decoded(Answer.self)))
+    }
+
+    static func render(_ status: Answer) -> String {
+        let topics = Console.table(
+            ["TOPIC", "EVENTS", "FIRST", "NEXT", "BYTES"],
+            status.topics.map { [$0.name, "\($0.end - $0.first)", "\($0.first)", "\($0.end)", "\($0.bytes)"] })
+        let subscribers = Console.table(
+            [
+                "SUBSCRIBER", "METHOD", "STATE", "BACKLOG", "IN FLIGHT", "RETRYING", "DEAD", "ACKED", "DROPPED",
+                "LAST ERROR",
+            ],
+            status.subscribers.map {
+                [
+                    $0.name, $0.method, $0.state, "\($0.backlog)", "\($0.inFlight)", "\($0.retrying)", "\($0.dead)",
+                    "\($0.acked)", "\($0.dropped)", String(($0.lastError ?? "").prefix(60)),
+                ]
+            })
+        return "generation \(status.generation)\n\n\(topics)\n\n\(subscribers)"
+    }
+}

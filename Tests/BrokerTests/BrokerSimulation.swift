@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Broker
+import CFairlead
+import Events
+import Ledger
+import Logging
+import Routes
+import Synchronization
+
+/// A broker that runs without threads: every piece of waiting work is a step, taken in an order that the seed decides.
+/// The machine may stop between any two steps and start again from what is durable.
+final class BrokerSimulation {
+    let clock = SimulatedClock()
+    let engine: SimulatedEngine
+    let table: RouteTable
+    let failure: Double
+    private(set) var core: BrokerCore
+    private var queue = WorkQueue()
+    private(set) var destinations: [String: SimulatedDestination] = [:]
+    var random: SeededGenerator
+    /// Offsets whose publisher was told that they are durable.
+    let accepted = Mutex<[String: [Offset]]>([:])
+    /// Every delivery that a destination was given, in order, by subscriber.
+    private(set) var delivered: [String: [(id: DeliveryID, key: String?, outcome: Outcome)]] = [:]
+    private(set) var crashes = 0
+
+    final class WorkQueue: Sendable {
+        let posted = Mutex<[@Sendable (BrokerCore) -> Void]>([])
+        let performing = Mutex<[@Sendable () -> Void]>([])
+    }
+
+    init(seed: UInt64, table: RouteTable, failure: Double) {
+        random = SeededGenerator(seed: seed)
+        self.table = table
+        self.failure = failure
+        engine = SimulatedEngine(clock: clock)
+        core = Self.makeCore(engine, clock, queue, seed)
+        start()
+    }
+
+    private static func makeCore(
+        _ engine: SimulatedEngine, _ clock: SimulatedClock, _ queue: WorkQueue, _ seed: UInt64
+    ) -> BrokerCore {
+        var log = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
+        log.logLevel = .critical
+        return BrokerCore(
+            engine: engine, clock: clock, log: log, seed: seed,
+            perform: { work in queue.performing.withLock { $0.append(work) } },
+            post: { work in queue.posted.withLock { $0.append(work) } })
+    }
+
+    private func start() {
+        // Storage never refuses here, so none of these throws.
+        try! engine.recoverOutbox()
+        destinations = [:]
+        for route in table.subscribers {
+            if case .pull = route.delivery { continue }
+            destinations[route.name] = SimulatedDestination()
+        }
+        let generation = Generation(number: 1, table: table, destinations: destinations, fingerprints: [:])
+        let preparation = try! Preparation.read(
+            from: engine, newcomers: core.newcomers(in: table), missing: core.missingFeeds(in: table))
+        _ = core.apply(generation, preparation)
+        core.drainOutbox()
+    }
+
+    func publish(_ topic: String, key: String, count: Int) {
+        var builder = RecordBatchBuilder(topic: .named(topic), key: SubjectKey(), capacity: 256)
+        for _ in 0..<count {
+            builder.append(
+                Event(
+                    id: "e\(random.next())", source: "/test", type: "t",
+                    attributes: [.init("subject", .string(key))]))
+        }
+        engine.append(builder.finish()) { [self = Unchecked(self)] result in
+            if case .success(let range) = result {
+                self.value.accepted.withLock { $0[topic, default: []] += Array(range) }
+            }
+        }
+    }
+
+    /// The simulation is driven by one thread; the closures it hands out run on that thread.
+    struct Unchecked<Value>: @unchecked Sendable {
+        var value: Value
+        init(_ value: Value) { self.value = value }
+    }
+
+    /// Takes one step of whatever waits; false where nothing does.
+    @discardableResult
+    func step(allowFailures: Bool) -> Bool {
+        var choices: [() -> Void] = []
+        if let work = queue.posted.withLock({ $0.isEmpty ? nil : $0[0] }) {
+            choices.append {
+                self.queue.posted.withLock { _ = $0.removeFirst() }
+                work(self.core)
+            }
+        }
+        let waiting = queue.performing.withLock { $0.count }
+        if waiting > 0 {
+            let index = Int(random.next() % UInt64(waiting))
+            choices.append { self.queue.performing.withLock { $0.remove(at: index) }() }
+        }
+        if engine.with({ !$0.appends.isEmpty }) {
+            choices.append {
+                guard let (batch, done) = self.engine.finishAppend() else { return }
+                let shown = Unchecked(batch)
+                self.queue.posted.withLock { $0.append { core in core.route(shown.value) } }
+                done()
+            }
+        }
+        if engine.with({ !$0.commits.isEmpty }) { choices.append { self.engine.finishCommit()?() } }
+        for (name, destination) in destinations.sorted(by: { $0.key < $1.key }) where !destination.isIdle {
+            choices.append { self.answer(name, destination, allowFailures) }
+        }
+        if choices.isEmpty { return false }
+        choices[Int(random.next() % UInt64(choices.count))]()
+        return true
+    }
+
+    private func answer(_ name: String, _ destination: SimulatedDestination, _ allowFailures: Bool) {
+        let isOrderedLane = random.next() % 2 == 0
+        guard let delivery = destination.take(isOrderedLane ? 0 : random.next()) else { return }
+        let roll = Double(random.next() % 1_000) / 1_000
+        let outcome: Outcome
+        if allowFailures && roll < failure {
+            outcome =
+                roll < failure / 10 ? .dead(reason: "poison") : .retry(after: nil, reason: "not now")
+        } else {
+            outcome = .ack
+        }
+        delivered[name, default: []].append((delivery.id, delivery.record.key, outcome))
+        var effects: Effects?
+        if outcome == .ack, name == "counter" {
+            effects = Effects(
+                state: [.add(key: "count", delta: .integer(1))],
+                publications: [
+                    Publication(
+                        topic: "echo",
+                        event: Event(
+                            id: "\(delivery.id.offset)", source: "/counter", type: "echo",
+                            attributes: [.init("subject", .string(delivery.record.key ?? ""))]))
+                ])
+        }
+        destination.settle(Settlement(delivery.id, outcome, effects: effects))
+    }
+
+    /// Lets everything that waits happen, moving the clock on to the next moment at which something is due.
+    func run(allowFailures: Bool, limit: Int = 200_000) -> Bool {
+        for _ in 0..<limit {
+            if step(allowFailures: allowFailures) { continue }
+            guard isUnfinished, let wake = core.wake else { return !isUnfinished }
+            clock.advance(to: wake)
+            core.tick()
+        }
+        return false
+    }
+
+    private var isUnfinished: Bool {
+        let status = core.movable
+        return status > 0 || engine.with { !$0.disk.outbox.isEmpty }
+    }
+
+    func crash() {
+        crashes += 1
+        engine.crash(losing: Int(random.next() % 4))
+        queue = WorkQueue()
+        core = Self.makeCore(engine, clock, queue, random.next())
+        start()
+    }
+}
+
+/// Keeps deliveries until the simulation answers one.
+final class SimulatedDestination: Destination {
+    private struct State {
+        var deliveries: [Delivery] = []
+        var settle: (@Sendable (Settlements) -> Void)?
+    }
+
+    private let state = Mutex(State())
+
+    func start(settle: @escaping @Sendable (Settlements) -> Void) { state.withLock { $0.settle = settle } }
+    func deliver(_ deliveries: [Delivery]) { state.withLock { $0.deliveries += deliveries } }
+    func stop(_ reason: StopReason, deadline: Duration) async {}
+
+    var isIdle: Bool { state.withLock { $0.deliveries.isEmpty } }
+
+    func take(_ roll: UInt64) -> Delivery? {
+        state.withLock { state in
+            guard !state.deliveries.isEmpty else { return nil }
+            return state.deliveries.remove(at: Int(roll % UInt64(state.deliveries.count)))
+        }
+    }
+
+    func settle(_ settlement: Settlement) {
+        let sink = state.withLock { $0.settle }
+        if settlement.outcome == .ack, settlement.effects == nil {
+            sink?(Settlements(acks: [settlement.delivery]))
+        } else {
+            sink?(Settlements(others: [settlement]))
+        }
+    }
+}
+
+/// The key is the event's subject.
+struct SubjectKey: KeyExtractor {
+    func withKey(of record: UnsafeRawPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
+        var name = "subject"
+        name.withUTF8 { name in
+            let span = fl_record_attribute(record, name.baseAddress, name.count)
+            if let bytes = span.bytes { body(UnsafeRawBufferPointer(start: bytes, count: span.length)) }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Broker
+import Events
+import Ledger
+import Routes
+import Synchronization
+
+/// Storage for a simulation: what is durable survives ``crash()``, what isn't may not. Everything asynchronous waits in
+/// `pending` until the simulation lets it happen.
+// @unchecked: a simulation is driven by one thread, which runs the closures it is handed as well.
+final class SimulatedEngine: Engine, @unchecked Sendable {
+    struct Disk {
+        var topics: [String: [RecordBatch]] = [:]
+        var ends: [String: Offset] = [:]
+        var positions: [String: [String: LedgerPosition]] = [:]
+        var deferred: [String: [DeliveryID: Deferred]] = [:]
+        var dead: [(id: Int64, subscriber: String, draft: NewDeadLetter, isOpen: Bool)] = []
+        var state: [String: [String: StateNumber]] = [:]
+        var outbox: [(id: UInt64, publication: Publication)] = []
+        var nextID: Int64 = 1
+    }
+
+    struct Pending {
+        var append: (batch: RecordBatch, then: @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void)?
+        var commit: (change: LedgerChange, then: @Sendable (Result<LedgerCommit, Failure>) -> Void)?
+        var removal: [UInt64] = []
+    }
+
+    struct State {
+        var disk = Disk()
+        /// The ledger's changes that are written but not synced: a crash keeps some of the first of them.
+        var unsynced: [Disk] = []
+        var appends: [Pending] = []
+        var commits: [Pending] = []
+        var removed: Set<UInt64> = []
+    }
+
+    private var state = State()
+    let clock: SimulatedClock
+
+    init(clock: SimulatedClock) {
+        self.clock = clock
+    }
+
+    func with<Value>(_ body: (inout State) throws -> Value) rethrows -> Value {
+        try body(&state)
+    }
+
+    func append(_ batch: RecordBatch, then: @escaping @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void) {
+        with { $0.appends.append(Pending(append: (batch, then))) }
+    }
+
+    /// Makes the oldest waiting append durable; returns it with its completion.
+    func finishAppend() -> (RecordBatch, @Sendable () -> Void)? {
+        let next: (batch: RecordBatch, then: @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void)? = with {
+            state in
+            guard let pending = state.appends.first?.append else { return nil }
+            state.appends.removeFirst()
+            let first = state.disk.ends[pending.batch.topic.name] ?? 0
+            pending.batch.stamp(first: first, time: clock.now())
+            state.disk.topics[pending.batch.topic.name, default: []].append(pending.batch)
+            state.disk.ends[pending.batch.topic.name] = first + Offset(pending.batch.count)
+            // Unsynced ledger states don't know of it, and the journal is not part of them.
+            for index in state.unsynced.indices {
+                state.unsynced[index].topics = state.disk.topics
+                state.unsynced[index].ends = state.disk.ends
+            }
+            return pending
+        }
+        guard let next else { return nil }
+        return (next.batch, { next.then(.success(next.batch.first...next.batch.last)) })
+    }
+
+    func read(_ topic: Topic, from: Offset, maxRecords: Int, maxBytes: Int) throws(Failure) -> RecordBatch? {
+        with { state in
+            for batch in state.disk.topics[topic.name] ?? [] where batch.last >= from {
+                let skip = from > batch.first ? Int(from - batch.first) : 0
+                return skip == 0 ? batch : batch.selecting(Array(skip..<batch.count))
+            }
+            return nil
+        }
+    }
+
+    func record(_ id: DeliveryID, deadLetter: Int64?) throws(Failure) -> Record? {
+        guard let batch = try read(id.topic, from: id.offset, maxRecords: 1, maxBytes: 1) else { return nil }
+        return batch[0].offset == id.offset ? batch[0] : nil
+    }
+
+    func bounds(of topic: Topic) -> TopicBounds {
+        TopicBounds(first: 0, end: with { $0.disk.ends[topic.name] ?? 0 }, bytes: 0)
+    }
+
+    func offset(at time: Timestamp, in topic: Topic) throws(Failure) -> Offset { 0 }
+    func declare(_ topics: [TopicRoute]) throws(Failure) {}
+    func applyRetention() {}
+
+    func commit(_ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void) {
+        with { $0.commits.append(Pending(commit: (change, then))) }
+    }
+
+    /// Writes the oldest waiting change; a durable one also syncs all before it.
+    func finishCommit() -> (@Sendable () -> Void)? {
+        guard let pending = state.commits.first else { return nil }
+        state.commits.removeFirst()
+        let before = state.disk
+        guard let (change, then) = pending.commit else {
+            state.disk.outbox.removeAll { pending.removal.contains($0.id) }
+            state.removed.subtract(pending.removal)
+            state.unsynced.append(before)
+            return nil
+        }
+        let commit = Self.apply(change, to: &state.disk)
+        if change.needsSync || !change.publications.isEmpty || !change.dead.isEmpty {
+            state.unsynced = []
+        } else {
+            state.unsynced.append(before)
+        }
+        return { then(.success(commit)) }
+    }
+
+    private static func apply(_ change: LedgerChange, to disk: inout Disk) -> LedgerCommit {
+        let name = change.subscriber
+        for position in change.positions { disk.positions[name, default: [:]][position.topic] = position }
+        for row in change.deferred {
+            switch row {
+            case .put(let row):
+                disk.deferred[name, default: [:]][DeliveryID(topic: .named(row.topic), offset: row.offset)] = row
+            case .remove(let topic, let offset):
+                disk.deferred[name]?[DeliveryID(topic: .named(topic), offset: offset)] = nil
+            }
+        }
+        disk.dead.removeAll { change.discarded.contains($0.id) }
+        for index in disk.dead.indices where change.redriven.contains(disk.dead[index].id) {
+            disk.dead[index].isOpen = false
+        }
+        var commit = LedgerCommit()
+        for draft in change.dead {
+            disk.dead.append((disk.nextID, name, draft, true))
+            commit.deadLetters.append(disk.nextID)
+            disk.nextID += 1
+        }
+        for write in change.state {
+            switch write {
+            case .put(let key, let value, _): disk.state[name, default: [:]][key] = StateNumber(json: value)
+            case .add(let key, let delta):
+                disk.state[name, default: [:]][key] = (disk.state[name]?[key] ?? .integer(0)) + delta
+            case .delete(let key): disk.state[name]?[key] = nil
+            }
+        }
+        for publication in change.publications {
+            disk.outbox.append((UInt64(disk.nextID), publication))
+            commit.outbox.append(UInt64(disk.nextID))
+            disk.nextID += 1
+        }
+        return commit
+    }
+
+    var unwritten: Int { with { $0.commits.count } }
+
+    func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
+        with { state in
+            SubscriberLedger(
+                positions: Array((state.disk.positions[subscriber] ?? [:]).values),
+                deferred: (state.disk.deferred[subscriber] ?? [:]).values
+                    .sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) })
+        }
+    }
+
+    func rename(_ old: String, to new: String) throws(Failure) {}
+
+    func outbox(limit: Int) throws(Failure) -> [OutboxEvent] {
+        with { state in
+            state.disk.outbox.filter { !state.removed.contains($0.id) }.prefix(limit)
+                .map {
+                    OutboxEvent(id: $0.id, topic: $0.publication.topic, event: $0.publication.event, byteCount: 100)
+                }
+        }
+    }
+
+    func removeOutbox(_ ids: [UInt64]) {
+        with { state in
+            state.removed.formUnion(ids)
+            state.commits.append(Pending(removal: ids))
+        }
+    }
+
+    func recoverOutbox() throws(Failure) {
+        with { state in
+            let there = Set(
+                state.disk.topics.values.joined().flatMap { batch in
+                    (0..<batch.count).compactMap { batch[$0].outbox }
+                })
+            state.disk.outbox.removeAll { there.contains($0.id) }
+        }
+    }
+
+    func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
+        with { state in
+            let open = state.disk.dead.filter { $0.subscriber == subscriber && $0.isOpen }
+            return (open.count, Array(Set(open.compactMap { letter in key(of: letter.draft) })))
+        }
+    }
+
+    private func key(of draft: NewDeadLetter) -> String? {
+        (try? record(DeliveryID(topic: .named(draft.topic), offset: draft.offset), deadLetter: nil))?.key
+    }
+
+    func deadLetters(subscriber: String?, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter] { [] }
+    func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter? { nil }
+    func close() {}
+
+    /// The machine stops: appends that were waiting are gone, of the ledger's unsynced changes the last `lost` are.
+    func crash(losing lost: Int) {
+        with { state in
+            state.appends = []
+            state.commits = []
+            state.removed = []
+            let kept = max(0, state.unsynced.count - lost)
+            if kept < state.unsynced.count { state.disk = state.unsynced[kept] }
+            state.unsynced = []
+        }
+    }
+}
+
+final class SimulatedClock: Clock {
+    private let time = Mutex(Timestamp(milliseconds: 1_700_000_000_000))
+
+    func now() -> Timestamp { time.withLock { $0 } }
+    func advance(_ duration: Duration) { time.withLock { $0 = $0 + duration } }
+    func advance(to moment: Timestamp) { time.withLock { $0 = max($0, moment) } }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Events
+import Gateway
+import Hummingbird
+import Logging
+import Synchronization
+
+@testable import Broker
+
+/// A broker that does what the test says, and tells what it was asked.
+final class FakeBroker: BrokerSurface {
+    struct State: Sendable {
+        var published: [RecordBatch] = []
+        var publishFailure: Failure?
+        var publication = Published(accepted: 1, first: 7, last: 7, duplicates: 0)
+        var pulls: [(subscriber: String, max: Int, wait: Duration)] = []
+        var leases: [Lease] = []
+        var settlements: [LeaseSettlement] = []
+        var results: [LeaseResult] = []
+        var status = BrokerStatus(generation: 3, started: Timestamp(milliseconds: 0), topics: [], subscribers: [])
+        var paused: Set<String> = []
+        var letters: [DeadLetter] = []
+        var listings: [(subscriber: String?, before: Int64?, limit: Int)] = []
+        var redrives: [(ids: [Int64]?, subscriber: String?)] = []
+        var tails: [(from: Offset?, max: Int, wait: Duration)] = []
+        var records: [Record] = []
+        var waiting: [CheckedContinuation<Void, Never>] = []
+        /// Pulls wait until ``release()``.
+        var holdsPulls = false
+    }
+
+    private let state = Mutex(State())
+
+    func with<Value: Sendable>(_ body: (inout State) -> Value) -> Value {
+        state.withLock { body(&$0) }
+    }
+
+    func publishing(to topic: String) -> PublishTarget? {
+        topic == "orders" ? PublishTarget(topic: .named(topic), key: nil) : nil
+    }
+
+    func publish(_ batch: RecordBatch) async throws(Failure) -> Published {
+        let (failure, publication) = state.withLock { state in
+            state.published.append(batch)
+            return (state.publishFailure, state.publication)
+        }
+        if let failure { throw failure }
+        return publication
+    }
+
+    func pull(_ subscriber: String, max: Int, wait: Duration) async throws(Failure) -> [Lease] {
+        try known(subscriber)
+        let holds = state.withLock { state in
+            state.pulls.append((subscriber, max, wait))
+            return state.holdsPulls
+        }
+        if holds {
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    let waits = state.withLock { state in
+                        if state.holdsPulls { state.waiting.append(continuation) }
+                        return state.holdsPulls
+                    }
+                    if !waits { continuation.resume() }
+                }
+            } onCancel: {
+                release()
+            }
+        }
+        return state.withLock { $0.leases }
+    }
+
+    /// Ends the pulls that wait.
+    func release() {
+        let waiting = state.withLock { state in
+            state.holdsPulls = false
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    func settle(_ subscriber: String, _ requests: [LeaseSettlement]) async throws(Failure) -> [LeaseResult] {
+        try known(subscriber)
+        return state.withLock { state in
+            state.settlements = requests
+            return state.results
+        }
+    }
+
+    func status() async -> BrokerStatus { state.withLock { $0.status } }
+
+    func pause(_ subscriber: String) async throws(Failure) {
+        try known(subscriber)
+        state.withLock { _ = $0.paused.insert(subscriber) }
+    }
+
+    func resume(_ subscriber: String) async throws(Failure) {
+        try known(subscriber)
+        state.withLock { _ = $0.paused.remove(subscriber) }
+    }
+
+    func deadLetters(subscriber: String?, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter] {
+        state.withLock { state in
+            state.listings.append((subscriber, before, limit))
+            return Array(state.letters.prefix(limit))
+        }
+    }
+
+    func deadLetter(_ id: Int64) async throws(Failure) -> DeadLetter? {
+        state.withLock { $0.letters.first { $0.id == id } }
+    }
+
+    func redrive(ids: [Int64]?, subscriber: String?) async throws(Failure) -> Int {
+        state.withLock { state in
+            state.redrives.append((ids, subscriber))
+            return ids?.count ?? state.letters.count
+        }
+    }
+
+    func discard(_ id: Int64) async throws(Failure) -> Bool {
+        state.withLock { state in
+            let count = state.letters.count
+            state.letters.removeAll { $0.id == id }
+            return state.letters.count < count
+        }
+    }
+
+    func tail(_ topic: String, from offset: Offset?, max: Int, wait: Duration) async throws(Failure) -> [Record] {
+        guard topic == "orders" else { throw Failure(.unknownTopic, "no topic \"\(topic)\"") }
+        return state.withLock { state in
+            state.tails.append((offset, max, wait))
+            return state.records
+        }
+    }
+
+    private func known(_ subscriber: String) throws(Failure) {
+        guard subscriber == "history" else {
+            throw Failure(.unknownSubscriber, "no subscriber \"\(subscriber)\" in routes.conf")
+        }
+    }
+}
+
+struct FixedClock: Events.Clock {
+    var time = Timestamp(milliseconds: 1_773_065_100_000)
+    func now() -> Timestamp { time }
+}
+
+func record(_ event: Event, topic: String = "orders", offset: Offset = 0) -> Record {
+    var builder = RecordBatchBuilder(topic: .named(topic), key: nil, capacity: 256)
+    builder.append(event)
+    let batch = builder.finish()
+    batch.stamp(first: offset, time: FixedClock().now())
+    return batch[0]
+}
+
+func gateway(
+    _ broker: FakeBroker, prometheus: PrometheusMetrics = PrometheusMetrics(),
+    obstacle: @escaping @Sendable () async -> String? = { nil },
+    reload: @escaping @Sendable () async -> ReloadVerdict = { .applied(generation: 4, changes: []) }
+) -> Gateway {
+    Gateway(
+        broker: broker, settings: .init(port: 0, version: "1.2.3"), prometheus: prometheus,
+        logger: silent, clock: FixedClock(), reload: reload,
+        plugins: { [PluginStatus(name: "slack", path: "Plugins/slack.lua", version: "1", subscribers: ["alerts"])] },
+        obstacle: obstacle)
+}
+
+let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

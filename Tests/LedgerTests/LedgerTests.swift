@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Events
+import Foundation
+import GRDB
+import Ledger
+import Synchronization
+import Testing
+
+@Suite(.timeLimit(.minutes(2))) struct LedgerTests {
+    let folder = TemporaryFolder()
+    let clock = TestClock()
+
+    private var path: String { folder.path + "/ledger.db" }
+
+    private func open() throws -> Ledger {
+        try Ledger(path: path, clock: clock, log: quietLogger())
+    }
+
+    /// As another process would; `ROLLBACK` gives it back.
+    private func holdWriteLock() throws -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.allowsUnsafeTransactions = true
+        let other = try DatabaseQueue(path: path, configuration: configuration)
+        try other.inDatabase { try $0.execute(sql: "BEGIN IMMEDIATE") }
+        return other
+    }
+
+    @Test func positionsAndDeferredDeliveriesComeBackAfterReopening() throws {
+        let ledger = try open()
+        var change = LedgerChange(subscriber: "receipts")
+        change.positions = [
+            LedgerPosition(topic: "orders", position: 100, settled: [103...103, 110...250]),
+            LedgerPosition(topic: "stock", position: 7),
+        ]
+        let waiting = Deferred(
+            topic: "orders", offset: 90, attempts: 3, due: Timestamp(milliseconds: 5_000), key: "o\u{0}1",
+            reason: "503", trace: "at line 3", replay: true, deadLetter: 12)
+        let parked = Deferred(topic: "orders", offset: 91, attempts: 0, due: nil, key: "o\u{0}1")
+        change.deferred = [.put(parked), .put(waiting)]
+        _ = try ledger.committed(change)
+        ledger.close()
+        let again = try open()
+        let loaded = try again.load("receipts")
+        #expect(loaded.positions == change.positions)
+        #expect(loaded.deferred == [waiting, parked])
+        #expect(try again.subscribers() == ["receipts"])
+        #expect(try again.load("nobody") == SubscriberLedger(positions: [], deferred: []))
+        again.close()
+    }
+
+    @Test func theLastOfSeveralChangesToADeferredDeliveryHolds() throws {
+        let ledger = try open()
+        let first = Deferred(topic: "orders", offset: 1, attempts: 1, due: Timestamp(milliseconds: 1))
+        let second = Deferred(topic: "orders", offset: 2, attempts: 1, due: Timestamp(milliseconds: 1))
+        ledger.commit(LedgerChange(subscriber: "a", deferred: [.put(first), .put(second)]))
+        var later = second
+        later.attempts = 2
+        ledger.commit(LedgerChange(subscriber: "a", deferred: [.remove(topic: "orders", offset: 1), .put(later)]))
+        #expect(try ledger.load("a").deferred == [later])
+        ledger.close()
+    }
+
+    @Test func offsetsBeyondSixtyThreeBitsSurvive() throws {
+        let ledger = try open()
+        let position = LedgerPosition(topic: "orders", position: .max - 10, settled: [.max - 8 ... .max - 5])
+        _ = try ledger.committed(LedgerChange(subscriber: "a", positions: [position]))
+        #expect(try ledger.load("a").positions == [position])
+        ledger.close()
+    }
+
+    @Test func publicationsBecomeOutboxRowsWithRisingIds() throws {
+        let ledger = try open()
+        let first = try ledger.committed(
+            LedgerChange(subscriber: "a", publications: [publication("p1"), publication("p2", topic: "audit")]))
+        let second = try ledger.committed(LedgerChange(subscriber: "a", publications: [publication("p3")]))
+        #expect(first.outbox.count == 2)
+        #expect(first.outbox[0] < first.outbox[1] && first.outbox[1] < second.outbox[0])
+        let rows = try ledger.outbox(limit: 10)
+        #expect(rows.map(\.id) == first.outbox + second.outbox)
+        #expect(rows.map(\.topic) == ["stock", "audit", "stock"])
+        let batch = try #require(rows[1].record.withUnsafeBytes { RecordBatch.copying($0, topic: .named("audit")) })
+        #expect(batch.count == 1)
+        #expect(batch[0].outbox == rows[1].id)
+        #expect(batch[0].event == publication("p2").event)
+
+        let removed = Monitor(false)
+        ledger.removeOutbox([rows[0].id, rows[2].id]) { failure in removed.notify { $0 = failure == nil } }
+        #expect(removed.wait(timeout: .seconds(20), { $0 ? true : nil }) == true)
+        #expect(try ledger.outbox(limit: 10).map(\.id) == [rows[1].id])
+        ledger.removeOutbox([rows[1].id])
+        ledger.close()
+        // Ids are never used twice, not even when the table was empty in between.
+        let again = try open()
+        let third = try again.committed(LedgerChange(subscriber: "a", publications: [publication("p4")]))
+        #expect(third.outbox[0] > second.outbox[0])
+        again.close()
+    }
+
+    @Test func deadLettersAreKeptListedSentAgainAndDiscarded() throws {
+        let ledger = try open()
+        func letter(_ offset: Offset, key: String?) -> NewDeadLetter {
+            NewDeadLetter(
+                topic: "orders", offset: offset, reason: "http 400", trace: "receipts.lua:3", attempts: 8,
+                time: Timestamp(milliseconds: 77), record: record("o-\(offset)", key: key))
+        }
+        let ids = try ledger.committed(
+            LedgerChange(
+                subscriber: "receipts", dead: [letter(1, key: "k"), letter(2, key: "k"), letter(3, key: nil)])
+        ).deadLetters
+        let other = try ledger.committed(LedgerChange(subscriber: "slack", dead: [letter(1, key: "x")])).deadLetters
+        #expect(try ledger.deadLetters(limit: 10).map(\.id) == other + ids.reversed())
+        #expect(try ledger.deadLetters(subscriber: "receipts", limit: 2).map(\.id) == [ids[2], ids[1]])
+        #expect(try ledger.deadLetters(subscriber: "receipts", before: ids[1], limit: 2).map(\.id) == [ids[0]])
+        #expect(try ledger.deadLetters(subscriber: "nobody", limit: 2).isEmpty)
+        #expect(try ledger.deadLetter(ids[0])?.letter == letter(1, key: "k"))
+        #expect(try ledger.deadLetterCounts() == ["receipts": 3, "slack": 1])
+        #expect(try ledger.openDeadLetters(of: "receipts") == (3, ["k"]))
+
+        #expect(try ledger.markRedriven([ids[0], 999]) == [ids[0]])
+        #expect(try ledger.markRedriven([ids[0]]).isEmpty)
+        #expect(try ledger.deadLetters(subscriber: "receipts", limit: 9).map(\.id) == [ids[2], ids[1]])
+        #expect(try ledger.deadLetter(ids[0])?.redriven == clock.now())
+        #expect(try ledger.discard(ids[1]))
+        #expect(try !ledger.discard(ids[1]))
+        _ = try ledger.committed(LedgerChange(subscriber: "receipts", discarded: [ids[0]]))
+        #expect(try ledger.deadLetter(ids[0]) == nil)
+        #expect(try ledger.deadLetterCounts() == ["receipts": 1, "slack": 1])
+        ledger.close()
+    }
+
+    @Test func aSubscriberIsRenamedWithAllItHas() throws {
+        let ledger = try open()
+        ledger.commit(
+            LedgerChange(
+                subscriber: "old", positions: [LedgerPosition(topic: "orders", position: 5)], state: [put("k", "1")]))
+        #expect(try ledger.renameSubscriber("old", to: "new"))
+        #expect(try ledger.subscribers() == ["new"])
+        #expect(try ledger.load("new").positions == [LedgerPosition(topic: "orders", position: 5)])
+        #expect(try ledger.text("new", "k") == "1")
+        #expect(try ledger.text("old", "k") == nil)
+        // Renamed before: nothing is left to do.
+        #expect(try !ledger.renameSubscriber("old", to: "new"))
+        _ = try ledger.committed(LedgerChange(subscriber: "old", state: [put("k", "2")]))
+        #expect(throws: Failure(.conflict, "the ledger has a subscriber \"new\" already: forget it first")) {
+            try ledger.renameSubscriber("old", to: "new")
+        }
+        ledger.close()
+    }
+
+    @Test func aForgottenSubscriberLeavesNothing() throws {
+        let ledger = try open()
+        ledger.commit(
+            LedgerChange(
+                subscriber: "gone", positions: [LedgerPosition(topic: "orders", position: 5)], state: [put("k", "1")]))
+        try ledger.forget("gone")
+        #expect(try ledger.subscribers().isEmpty)
+        #expect(try ledger.text("gone", "k") == nil)
+        #expect(throws: Failure(.unknownSubscriber, "the ledger knows no subscriber \"gone\"")) {
+            try ledger.forget("gone")
+        }
+        // Under the same name it starts anew.
+        ledger.commit(LedgerChange(subscriber: "gone", state: [add("n", 1)]))
+        #expect(try ledger.text("gone", "n") == "1")
+        #expect(try ledger.load("gone").positions.isEmpty)
+        ledger.close()
+    }
+
+    @Test func generationsAreListedNewestFirst() throws {
+        let ledger = try open()
+        let one = LedgerGeneration(
+            number: 1, hash: "aa", time: Timestamp(milliseconds: 1), trigger: "start", verdict: "accepted",
+            files: [1, 2])
+        let two = LedgerGeneration(
+            number: 2, hash: "bb", time: Timestamp(milliseconds: 2), trigger: "signal", verdict: "refused: R034")
+        try ledger.recordGeneration(one)
+        try ledger.recordGeneration(two)
+        #expect(try ledger.generations(limit: 5) == [two, one])
+        ledger.close()
+    }
+
+    @Test func answersComeInTheOrderOfTheChanges() throws {
+        let ledger = try open()
+        let order = Mutex<[Int]>([])
+        for index in 0..<5_000 {
+            ledger.commit(
+                LedgerChange(subscriber: "a", positions: [LedgerPosition(topic: "orders", position: Offset(index))])
+            ) { _ in order.withLock { $0.append(index) } }
+        }
+        try ledger.flush()
+        #expect(order.withLock { $0 } == Array(0..<5_000))
+        #expect(try ledger.load("a").positions.first?.position == 4_999)
+        #expect(ledger.pressure.changes == 0)
+        ledger.close()
+    }
+
+    @Test func pressureRisesWithWhatWaits() throws {
+        let ledger = try Ledger(path: path, clock: clock, log: quietLogger(), writing: .manual)
+        for index in 0..<1_000 {
+            ledger.commit(LedgerChange(subscriber: "a", state: [put("k\(index)", "1")]))
+        }
+        #expect(ledger.pressure.changes == 1_000)
+        #expect(ledger.pressure.value > 0.01)
+        while try ledger.step() {}
+        #expect(ledger.pressure.changes == 0)
+        #expect(ledger.pressure.bytes == 0)
+        ledger.close()
+    }
+
+    // MARK: Files that aren't ours
+
+    @Test func aFileThatIsNoDatabaseIsRefused() throws {
+        try Data("this is a shopping list, not a database, and it is long enough".utf8).write(
+            to: URL(fileURLWithPath: path))
+        #expect(
+            throws: Failure(.storage, "\(path) is no SQLite database: move it away or choose another data folder")
+        ) { try open() }
+    }
+
+    @Test func aDatabaseOfSomebodyElsesIsRefusedAndLeftAlone() throws {
+        let foreign = try DatabaseQueue(path: path)
+        try foreign.write { try $0.execute(sql: "CREATE TABLE wine (name TEXT)") }
+        try foreign.close()
+        #expect {
+            try open()
+        } throws: { error in
+            "\(error)"
+                == "\(path) is an SQLite database, but no ledger of Fairlead's: move it away or choose another data folder"
+        }
+        let again = try DatabaseQueue(path: path)
+        #expect(try again.read { try $0.tableExists("wine") })
+        #expect(try !again.read { try $0.tableExists("state") })
+    }
+
+    @Test func aLedgerOfANewerVersionIsRefused() throws {
+        try open().close()
+        let later = try DatabaseQueue(path: path)
+        try later.write { try $0.execute(sql: "INSERT INTO grdb_migrations (identifier) VALUES ('99')") }
+        try later.close()
+        #expect(throws: Failure(.storage, "\(path) was written by a newer Fairlead: use that one")) { try open() }
+    }
+
+    @Test func aChangeThatBreaksALimitIsRefusedWhole() throws {
+        let ledger = try open()
+        let long = String(repeating: "k", count: Limits.stateKeyBytesMax + 1)
+        #expect(throws: Failure(.tooLarge, "a state key of 1025 bytes; allowed are 1 to 1024")) {
+            try ledger.committed(LedgerChange(subscriber: "a", state: [put("fine", "1"), put(long, "1")]))
+        }
+        let large = put("k", String(repeating: "1", count: Limits.stateValueBytesMax + 1))
+        #expect(throws: Failure(.tooLarge, "the value of state key \"k\" is 262145 bytes; the limit is 262144")) {
+            try ledger.committed(LedgerChange(subscriber: "a", state: [large]))
+        }
+        #expect(try ledger.text("a", "fine") == nil)
+        ledger.close()
+        #expect(throws: Failure(.storage, "the ledger is closed")) {
+            try ledger.committed(LedgerChange(subscriber: "a"))
+        }
+    }
+
+    // MARK: Disks that fail
+
+    @Test func whileAnotherHoldsTheDatabaseChangesAreKeptAndCommittedLater() throws {
+        let health = Mutex<[Ledger.Health]>([])
+        let ledger = try Ledger(
+            path: path, clock: clock, log: quietLogger(), writing: .manual, busyTimeout: .milliseconds(5),
+            onHealth: { state in health.withLock { $0.append(state) } })
+        let other = try holdWriteLock()
+        let answers = Mutex(0)
+        for index in 0..<50 {
+            ledger.commit(LedgerChange(subscriber: "a", state: [put("k\(index)", "\(index)"), add("n", 1)])) { result in
+                if case .success = result { answers.withLock { $0 += 1 } }
+            }
+        }
+        for _ in 0..<3 { #expect(throws: (any Error).self) { try ledger.step() } }
+        #expect(answers.withLock { $0 } == 0)
+        #expect(health.withLock { $0 } == [.failing(Failure(.storage, "the ledger failed: database is locked"))])
+        // What was accepted is still read, and more is taken.
+        #expect(try ledger.text("a", "n") == "50")
+        ledger.commit(LedgerChange(subscriber: "a", state: [add("n", 1)]))
+        #expect(try ledger.text("a", "n") == "51")
+        #expect(ledger.pressure.changes == 51)
+        try other.inDatabase { try $0.execute(sql: "ROLLBACK") }
+        while try ledger.step() {}
+        #expect(answers.withLock { $0 } == 50)
+        #expect(health.withLock { $0.last } == .working)
+        #expect(try ledger.text("a", "n") == "51")
+        ledger.close()
+        let again = try open()
+        #expect(try again.text("a", "n") == "51")
+        again.close()
+    }
+
+    @Test func closingDoesNotWaitForADiskThatFails() throws {
+        let ledger = try Ledger(path: path, clock: clock, log: quietLogger(), busyTimeout: .milliseconds(5))
+        let other = try holdWriteLock()
+        let answer = Mutex<Result<LedgerCommit, Failure>?>(nil)
+        ledger.commit(LedgerChange(subscriber: "a", state: [put("k", "1")])) { result in answer.withLock { $0 = result }
+        }
+        ledger.close()
+        let failure = Failure(.storage, "the ledger was closed while its disk failed: the change is not kept")
+        #expect(answer.withLock { $0 } == .failure(failure))
+        try other.inDatabase { try $0.execute(sql: "ROLLBACK") }
+    }
+}

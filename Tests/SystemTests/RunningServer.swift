@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+/// The built program as a process of its own, on a folder of its own and a free port.
+final class RunningServer {
+    let folder: URL
+    let port: Int
+    private(set) var process = Process()
+    private var log: URL { folder.appendingPathComponent("server.log") }
+
+    struct Gone: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    static var program: URL {
+        // The tests and the program are built into one folder.
+        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appendingPathComponent("fairlead")
+    }
+
+    /// `routes` without its `listen` line.
+    init(routes: String, plugins: [String: String] = [:]) throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent("fairlead-\(UUID().uuidString)")
+        port = try Loopback.freePort()
+        try FileManager.default.createDirectory(
+            at: folder.appendingPathComponent("Plugins"), withIntermediateDirectories: true)
+        try write(routes: routes)
+        for (name, source) in plugins { try write(plugin: name, source) }
+    }
+
+    deinit {
+        if process.isRunning {
+            kill(process.processIdentifier, SIGKILL)
+            process.waitUntilExit()
+        }
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    func write(routes: String) throws {
+        try Data("listen 127.0.0.1:\(port)\n\(routes)\n".utf8).write(to: folder.appendingPathComponent("routes.conf"))
+    }
+
+    func write(plugin name: String, _ source: String) throws {
+        try Data(source.utf8).write(to: folder.appendingPathComponent("Plugins/\(name).lua"))
+    }
+
+    /// Starts the program and waits until it says that it is ready.
+    func start(environment: [String: String] = [:]) async throws {
+        process = Process()
+        process.executableURL = Self.program
+        process.arguments = ["serve", "routes.conf"]
+        process.currentDirectoryURL = folder
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        if !FileManager.default.fileExists(atPath: log.path) {
+            try Data().write(to: log)
+        }
+        let output = try FileHandle(forWritingTo: log)
+        try output.seekToEnd()
+        process.standardError = output
+        process.standardOutput = output
+        try process.run()
+        try await eventually("the server is ready") {
+            guard self.process.isRunning else { throw Gone(description: "the server ended:\n\(self.output)") }
+            return (try? await self.get("/readyz").status) == 200
+        }
+    }
+
+    var output: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
+
+    func signal(_ number: Int32) {
+        kill(process.processIdentifier, number)
+    }
+
+    func killHard() {
+        signal(SIGKILL)
+        process.waitUntilExit()
+    }
+
+    func get(_ path: String) async throws -> Loopback.Answer {
+        try await Loopback.send("GET", port, path)
+    }
+
+    func post(_ path: String, _ body: String, type: String = "application/json") async throws -> Loopback.Answer {
+        try await Loopback.send("POST", port, path, body: Array(body.utf8), type: type)
+    }
+
+    func subscriber(_ name: String) async throws -> [String: Any] {
+        let status = try await get("/v1/status").object
+        let all = status["subscribers"] as? [[String: Any]] ?? []
+        return try #require(all.first { $0["name"] as? String == name })
+    }
+
+    /// Runs a command of the program in the server's folder.
+    func command(_ arguments: String...) throws -> (code: Int32, output: String, errors: String) {
+        try Self.command(arguments, in: folder)
+    }
+
+    static func command(
+        _ arguments: [String], in folder: URL, environment: [String: String] = [:]
+    ) throws -> (code: Int32, output: String, errors: String) {
+        let process = Process()
+        process.executableURL = program
+        process.arguments = arguments
+        process.currentDirectoryURL = folder
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        let output = Pipe()
+        let errors = Pipe()
+        process.standardOutput = output
+        process.standardError = errors
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        let text = output.fileHandleForReading.readDataToEndOfFile()
+        let complaints = errors.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return (
+            process.terminationStatus, String(decoding: text, as: UTF8.self),
+            String(decoding: complaints, as: UTF8.self)
+        )
+    }
+}
+
+/// Asks until `condition` is true, at most for half a minute.
+func eventually(
+    _ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + limit
+    while try await !condition() {
+        guard ContinuousClock.now < deadline else { throw RunningServer.Gone(description: "never came true: \(what)") }
+        try await Task.sleep(for: .milliseconds(10))
+    }
+}
