@@ -23,6 +23,8 @@ package final class Broker: Sendable {
     /// For work that blocks: reading the journal and the ledger.
     private let disk = DispatchQueue(label: "fairlead.disk", attributes: .concurrent)
     private let reloads = Mutex<[Task<Void, Never>]>([])
+    /// The one stop there is, once somebody has asked for it.
+    private let stopping = Mutex<Task<Void, Never>?>(nil)
 
     package init(engine: any Engine, clock: any Clock, log: Logger) {
         self.engine = engine
@@ -81,8 +83,18 @@ package final class Broker: Sendable {
         reloads.withLock { $0.append(task) }
     }
 
-    /// Stops accepting and starting, lets what is in flight finish within `deadline`, writes everything down.
+    /// Stops accepting and starting, lets what is in flight finish within `deadline`, writes everything down. Asked a
+    /// second time it waits for the first, whose deadline counts.
     package func stop(deadline: Duration) async {
+        let task = stopping.withLock { stopping in
+            let task = stopping ?? Task { await self.finish(within: deadline) }
+            stopping = task
+            return task
+        }
+        await task.value
+    }
+
+    private func finish(within deadline: Duration) async {
         isDraining.store(true, ordering: .relaxed)
         let destinations = await on { core in core.drain() }
         for task in reloads.withLock({ $0 }) { await task.value }

@@ -3,7 +3,6 @@
 import CoreMetrics
 import DequeModule
 package import Events
-import Dispatch
 import Ledger
 import Logging
 package import Routes
@@ -76,20 +75,10 @@ extension BrokerCore {
         let name = subscriber.name
         // An old destination's last answers still find the subscriber, by its name.
         destination.start { [post] settlements in
-            let writesState = settlements.others.contains { $0.effects?.state.isEmpty == false }
-            guard writesState else {
-                post { core in
-                    if let subscriber = core.subscribers[name] { core.settle(subscriber, settlements) }
-                }
-                return
-            }
-            // The next call of the handler reads what this one wrote, so it must be in the ledger's hands by then.
-            let isTaken = DispatchSemaphore(value: 0)
             post { core in
                 if let subscriber = core.subscribers[name] { core.settle(subscriber, settlements) }
-                isTaken.signal()
+                settlements.whenTaken?()
             }
-            isTaken.wait()
         }
         // Whoever pulled before has no leases any more.
         let returned = subscriber.leases.endAll()

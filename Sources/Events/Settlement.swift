@@ -35,11 +35,16 @@ package struct Settlement: Sendable {
 package struct Settlements: Sendable {
     package var acks: [DeliveryID]
     package var others: [Settlement]
+    /// Called once from any thread when a ``StateReader`` shows the state that these settlements write, or when it is
+    /// certain that it never will.
+    package var whenTaken: (@Sendable () -> Void)?
 
     package init(acks: [DeliveryID] = [], others: [Settlement] = []) {
         self.acks = acks
         self.others = others
     }
+
+    package var writesState: Bool { others.contains { $0.effects?.state.isEmpty == false } }
 
     package var isEmpty: Bool { acks.isEmpty && others.isEmpty }
 }

@@ -154,9 +154,15 @@ final class PluginRunner: @unchecked Sendable {
 
     private func flush() {
         guard !pending.isEmpty, let settle else { return }
-        let settlements = pending
+        var settlements = pending
         pending = Settlements()
+        guard settlements.writesState else { return settle(settlements) }
+        // The next call reads what these wrote. The lane waits, since an `add` that both the reader and `unsettled`
+        // show would count twice.
+        let taken = Gate()
+        settlements.whenTaken = { taken.open() }
         settle(settlements)
+        taken.wait()
         unsettled.forget()
     }
 
@@ -417,7 +423,7 @@ final class PluginRunner: @unchecked Sendable {
         }
         for (name, value) in secrets where value.count >= 4 {
             let value = String(decoding: value, as: UTF8.self)
-            while let found = text.range(of: value) { text.replaceSubrange(found, with: "secret(\(name))") }
+            text = text.replacing(value, with: "secret(\(name))")
         }
         return text
     }

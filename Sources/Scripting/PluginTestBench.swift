@@ -300,6 +300,7 @@ final class SettlementSlot: Sendable {
             }
             waiter?.resume(returning: settlement)
         }
+        settlements.whenTaken?()
     }
 
     func next() async -> Settlement {

@@ -87,7 +87,7 @@ package final class ScriptHost: Sendable {
     /// long as the plugin's files take to load, at most about a second.
     package func check(_ binding: PluginBinding) -> [PluginProblem] {
         let found = Found()
-        let done = DispatchGate()
+        let done = Gate()
         let services = services
         pick().submit {
             var problems: [PluginProblem] = []
@@ -109,24 +109,5 @@ package final class ScriptHost: Sendable {
                 next = (next + 1) % lanes.count
                 return next
             }]
-    }
-}
-
-/// Holds a thread until another opens it.
-private final class DispatchGate: @unchecked Sendable {
-    // A POSIX semaphore is made to be shared.
-    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-
-    init() { sem_init(semaphore, 0, 0) }
-
-    deinit {
-        sem_destroy(semaphore)
-        semaphore.deallocate()
-    }
-
-    func open() { sem_post(semaphore) }
-
-    func wait() {
-        while sem_wait(semaphore) != 0 {}
     }
 }

@@ -196,10 +196,8 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
     }
 
     func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
-        with { state in
-            let open = state.disk.dead.filter { $0.subscriber == subscriber && $0.isOpen }
-            return (open.count, Array(Set(open.compactMap { letter in key(of: letter.draft) })))
-        }
+        let open = with { state in state.disk.dead.filter { $0.subscriber == subscriber && $0.isOpen } }
+        return (open.count, Array(Set(open.compactMap { letter in key(of: letter.draft) })))
     }
 
     private func key(of draft: NewDeadLetter) -> String? {

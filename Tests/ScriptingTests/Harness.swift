@@ -98,6 +98,7 @@ final class OutcomeRecorder: Sendable {
 
     func take(_ settlements: Settlements) {
         for settlement in settlements.others { if let effects = settlement.effects { state.apply(effects) } }
+        settlements.whenTaken?()
         let ready = seen.withLock { seen in
             for settlement in settlements.acks.map({ Settlement($0, .ack) }) + settlements.others {
                 precondition(seen.settlements[settlement.delivery] == nil, "settled once")

@@ -93,12 +93,26 @@ final class RunningServer {
     }
 
     /// Runs a command of the program in the server's folder.
-    func command(_ arguments: String...) throws -> (code: Int32, output: String, errors: String) {
-        try Self.command(arguments, in: folder)
+    func command(_ arguments: String...) async throws -> (code: Int32, output: String, errors: String) {
+        try await Self.command(arguments, in: folder)
     }
 
+    /// How long a command may take before it counts as hanging: many times what any of them needs on a busy machine.
+    private static let commandTimeout: Duration = .seconds(60)
+
+    /// Waits on a thread of its own, and ends a command that hangs: its exit code is then that of the signal.
     static func command(
         _ arguments: [String], in folder: URL, environment: [String: String] = [:]
+    ) async throws -> (code: Int32, output: String, errors: String) {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread {
+                continuation.resume(with: Result { try run(arguments, in: folder, environment: environment) })
+            }.start()
+        }
+    }
+
+    private static func run(
+        _ arguments: [String], in folder: URL, environment: [String: String]
     ) throws -> (code: Int32, output: String, errors: String) {
         let process = Process()
         process.executableURL = program
@@ -111,9 +125,13 @@ final class RunningServer {
         process.standardError = errors
         process.standardInput = FileHandle.nullDevice
         try process.run()
+        let identifier = process.processIdentifier
+        let watch = DispatchWorkItem { kill(identifier, SIGKILL) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + commandTimeout / .seconds(1), execute: watch)
         let text = output.fileHandleForReading.readDataToEndOfFile()
         let complaints = errors.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
+        watch.cancel()
         return (
             process.terminationStatus, String(decoding: text, as: UTF8.self),
             String(decoding: complaints, as: UTF8.self)

@@ -7,13 +7,13 @@ import Testing
 struct StartTests {
     private func refusal(
         routes: String, plugins: [String: String] = [:]
-    ) throws -> (code: Int32, output: String, errors: String) {
+    ) async throws -> (code: Int32, output: String, errors: String) {
         let server = try RunningServer(routes: routes, plugins: plugins)
-        return try RunningServer.command(["serve", "routes.conf"], in: server.folder)
+        return try await RunningServer.command(["serve", "routes.conf"], in: server.folder)
     }
 
-    @Test func aBrokenConfigurationEndsWith78AndSaysWhere() throws {
-        let refused = try refusal(
+    @Test func aBrokenConfigurationEndsWith78AndSaysWhere() async throws {
+        let refused = try await refusal(
             routes: """
                 topic orders { retain 30d }
                 subscriber a { from orderz; pull { lease 30s } }
@@ -29,15 +29,15 @@ struct StartTests {
         #expect(refused.errors.contains("routes.conf can't be used; nothing was started"))
     }
 
-    @Test func aMissingConfigurationIsNamed() throws {
+    @Test func aMissingConfigurationIsNamed() async throws {
         let folder = FileManager.default.temporaryDirectory
-        let refused = try RunningServer.command(["serve", "nowhere-\(UUID().uuidString).conf"], in: folder)
+        let refused = try await RunningServer.command(["serve", "nowhere-\(UUID().uuidString).conf"], in: folder)
         #expect(refused.code == 78)
         #expect(refused.errors.contains("nowhere-"), "\(refused.errors)")
     }
 
-    @Test func aMissingSecretIsNamedWithWhatToDo() throws {
-        let refused = try refusal(
+    @Test func aMissingSecretIsNamedWithWhatToDo() async throws {
+        let refused = try await refusal(
             routes: """
                 topic orders { retain 30d }
                 subscriber a { from orders; run a { webhook secret("NO_SUCH_SECRET") }; allow http "example.com" }
@@ -47,8 +47,8 @@ struct StartTests {
         #expect(refused.errors.contains("routes.conf:3:"))
     }
 
-    @Test func aMissingPluginIsNamedWithThoseThereAre() throws {
-        let refused = try refusal(
+    @Test func aMissingPluginIsNamedWithThoseThereAre() async throws {
+        let refused = try await refusal(
             routes: """
                 topic orders { retain 30d }
                 subscriber a { from orders; run slak }
@@ -58,8 +58,8 @@ struct StartTests {
         #expect(refused.errors.contains(#"did you mean "slack"?"#))
     }
 
-    @Test func aPluginThatThrowsWhileLoadingIsRefusedWithItsLine() throws {
-        let refused = try refusal(
+    @Test func aPluginThatThrowsWhileLoadingIsRefusedWithItsLine() async throws {
+        let refused = try await refusal(
             routes: """
                 topic orders { retain 30d }
                 subscriber a { from orders; run a }
@@ -74,7 +74,7 @@ struct StartTests {
         try await server.start()
         try Data("listen 127.0.0.1:\(try Loopback.freePort())\ntopic orders { retain 30d }\n".utf8)
             .write(to: server.folder.appendingPathComponent("second.conf"))
-        let refused = try RunningServer.command(["serve", "second.conf"], in: server.folder)
+        let refused = try await RunningServer.command(["serve", "second.conf"], in: server.folder)
         #expect(refused.code == 1)
         #expect(
             refused.errors.contains("is in use by another fairlead (process \(server.process.processIdentifier))"),
@@ -87,7 +87,7 @@ struct StartTests {
         let other = try RunningServer(routes: "topic orders { retain 30d }")
         try Data("listen 127.0.0.1:\(server.port)\ntopic orders { retain 30d }\n".utf8)
             .write(to: other.folder.appendingPathComponent("routes.conf"))
-        let refused = try RunningServer.command(["serve"], in: other.folder)
+        let refused = try await RunningServer.command(["serve"], in: other.folder)
         #expect(refused.code == 1)
         #expect(refused.errors.contains("can't serve on 127.0.0.1:\(server.port)"), "\(refused.errors)")
     }
