@@ -89,7 +89,10 @@ final class RunningServer {
     func subscriber(_ name: String) async throws -> [String: Any] {
         let status = try await get("/v1/status").object
         let all = status["subscribers"] as? [[String: Any]] ?? []
-        return try #require(all.first { $0["name"] as? String == name })
+        guard let found = all.first(where: { $0["name"] as? String == name }) else {
+            throw Gone(description: "the server has no subscriber \(name)")
+        }
+        return found
     }
 
     /// Runs a command of the program in the server's folder.
