@@ -160,7 +160,10 @@ actor PluginTestBench {
         case "advance":
             plugin.world.advance(.seconds(want[2].double ?? 0))
             return .values([])
-        case "handle": return await handle(Int(id) - 1, want[2])
+        case "handle": return await handle(Int(id) - 1, [want[2]])
+        case "handle_batch":
+            guard let events = want[2].items, !events.isEmpty else { return .error("plugin:handle_batch({event, ...})") }
+            return await handle(Int(id) - 1, events)
         default: return .error("not part of fairlead.test")
         }
     }
@@ -199,12 +202,95 @@ actor PluginTestBench {
         return grants
     }
 
-    private func handle(_ index: Int, _ fields: PackedValue) async -> Answer {
-        var event = Event(id: "", source: "", type: "")
-        var topic = "test"
-        var attempt = 1
-        var replay = false
-        var key: String?
+    /// Delivers the events in one go, and waits until all are settled.
+    private func handle(_ index: Int, _ events: [PackedValue]) async -> Answer {
+        let plugin = plugins[index]
+        var deliveries: [Delivery] = []
+        do {
+            for fields in events {
+                deliveries.append(
+                    try TestEvent(fields).delivery(offset: plugins[index].next, time: plugin.world.now()))
+                plugins[index].next += 1
+            }
+        } catch {
+            return .error(error.description)
+        }
+        plugin.destination.deliver(deliveries)
+        var settlements: [Settlement] = []
+        while settlements.count < deliveries.count { settlements.append(await plugin.settled.next()) }
+        let record = plugin.world.takeRecord()
+        if let unexpected = record.unexpected.first {
+            return .error("unexpected request: \(unexpected); announce it with plugin:on(method, url, response)")
+        }
+        let places = Dictionary(uniqueKeysWithValues: deliveries.enumerated().map { ($1.id, $0) })
+        settlements.sort { places[$0.delivery] ?? 0 < places[$1.delivery] ?? 0 }
+        return .values([result(settlements, record.calls, record.mail)])
+    }
+
+    /// What a test looks at: the outcome of the first event, `outcomes` of all, and everything that was done.
+    private func result(
+        _ settlements: [Settlement], _ calls: [PackedValue], _ mail: [PackedValue]
+    ) -> PackedValue {
+        let outcomes = settlements.map { PackedValue.text($0.outcome.name) }
+        var fields: [(key: String, value: PackedValue)] = [
+            ("calls", .array(calls)), ("mail", .array(mail)), ("outcomes", .array(outcomes)), ("outcome", outcomes[0]),
+        ]
+        switch settlements[0].outcome {
+        case .ack, .returned: break
+        case .retry(let after, let reason):
+            fields.append(("reason", .text(reason)))
+            if let after { fields.append(("after", .number(after.seconds))) }
+        case .dead(let reason), .drop(let reason): fields.append(("reason", .text(reason)))
+        }
+        if let trace = settlements[0].trace { fields.append(("trace", .text(trace))) }
+        let published = settlements.flatMap { $0.effects?.publications ?? [] }
+        fields.append(("published", .array(published.map(shown))))
+        return .map(fields)
+    }
+
+    private func shown(_ publication: Publication) -> PackedValue {
+        var fields: [(key: String, value: PackedValue)] = [
+            ("topic", .text(publication.topic)), ("type", .text(publication.event.type)),
+            ("source", .text(publication.event.source)), ("id", .text(publication.event.id)),
+        ]
+        for attribute in publication.event.attributes {
+            let name = attribute.name == "partitionkey" ? "key" : attribute.name
+            fields.append((name, .text(attribute.value.canonical)))
+        }
+        switch publication.event.data {
+        case .none: break
+        case .json(let bytes): fields.append(("data", .json(bytes)))
+        case .text(let bytes), .binary(let bytes): fields.append(("data", .string(bytes)))
+        }
+        return .map(fields)
+    }
+}
+
+extension Outcome {
+    /// As tests and logs call it.
+    fileprivate var name: String {
+        switch self {
+        case .ack, .returned: "ack"
+        case .retry: "retry"
+        case .dead: "dead"
+        case .drop: "drop"
+        }
+    }
+}
+
+/// An event as a test writes it, `t.event { … }`.
+private struct TestEvent {
+    private var event = Event(id: "", source: "", type: "")
+    private var topic = "test"
+    private var attempt = 1
+    private var replay = false
+    private var key: String?
+
+    struct Refusal: Error {
+        var description: String
+    }
+
+    init(_ fields: PackedValue) throws(Refusal) {
         for (name, value) in (fields.pairs ?? []).sorted(by: { $0.key < $1.key }) {
             switch (name, value) {
             case ("id", _): event.id = value.text ?? ""
@@ -219,53 +305,17 @@ actor PluginTestBench {
             case (_, .integer(let number)) where Int32(exactly: number) != nil:
                 event.attributes.append(.init(name, .integer(Int32(number))))
             case (_, .string): event.attributes.append(.init(name, .string(value.text ?? "")))
-            default: return .error("t.event: \(name) can't be a \(value.typeName)")
+            default: throw Refusal(description: "t.event: \(name) can't be a \(value.typeName)")
             }
         }
+    }
+
+    func delivery(offset: Offset, time: Timestamp) -> Delivery {
         var builder = RecordBatchBuilder(topic: .named(topic), key: key.map(FixedKey.init), capacity: 1_024)
         builder.append(event)
         let batch = builder.finish()
-        batch.stamp(first: plugins[index].next, time: plugins[index].world.now())
-        plugins[index].next += 1
-        let plugin = plugins[index]
-        plugin.destination.deliver([Delivery(record: batch[0], attempt: attempt, replay: replay)])
-        let settlement = await plugin.settled.next()
-        let record = plugin.world.takeRecord()
-        if let unexpected = record.unexpected.first {
-            return .error("unexpected request: \(unexpected); announce it with plugin:on(method, url, response)")
-        }
-        return .values([result(settlement, record.calls, record.mail)])
-    }
-
-    private func result(_ settlement: Settlement, _ calls: [PackedValue], _ mail: [PackedValue]) -> PackedValue {
-        var fields: [(key: String, value: PackedValue)] = [("calls", .array(calls)), ("mail", .array(mail))]
-        switch settlement.outcome {
-        case .ack, .returned: fields.append(("outcome", .text("ack")))
-        case .retry(let after, let reason):
-            fields += [("outcome", .text("retry")), ("reason", .text(reason))]
-            if let after { fields.append(("after", .number(after.seconds))) }
-        case .dead(let reason): fields += [("outcome", .text("dead")), ("reason", .text(reason))]
-        case .drop(let reason): fields += [("outcome", .text("drop")), ("reason", .text(reason))]
-        }
-        if let trace = settlement.trace { fields.append(("trace", .text(trace))) }
-        let published = (settlement.effects?.publications ?? []).map { publication -> PackedValue in
-            var fields: [(key: String, value: PackedValue)] = [
-                ("topic", .text(publication.topic)), ("type", .text(publication.event.type)),
-                ("source", .text(publication.event.source)), ("id", .text(publication.event.id)),
-            ]
-            for attribute in publication.event.attributes {
-                let name = attribute.name == "partitionkey" ? "key" : attribute.name
-                fields.append((name, .text(attribute.value.canonical)))
-            }
-            switch publication.event.data {
-            case .none: break
-            case .json(let bytes): fields.append(("data", .json(bytes)))
-            case .text(let bytes), .binary(let bytes): fields.append(("data", .string(bytes)))
-            }
-            return .map(fields)
-        }
-        fields.append(("published", .array(published)))
-        return .map(fields)
+        batch.stamp(first: offset, time: time)
+        return Delivery(record: batch[0], attempt: attempt, replay: replay)
     }
 }
 

@@ -91,11 +91,22 @@ enum PluginTestPrelude {
           return self
         end
 
-        function Plugin:handle(event)
+        local function packed(event)
           local copy = {}
           for key, value in pairs(event) do copy[key] = value end
           if copy.data ~= nil then copy.data = json.encode(copy.data) end
-          local result = ask("handle", self.id, copy)
+          return copy
+        end
+
+        function Plugin:handle(event)
+          local result = ask("handle", self.id, packed(event))
+          return result
+        end
+
+        function Plugin:handle_batch(events)
+          local all = {}
+          for i, event in ipairs(events) do all[i] = packed(event) end
+          local result = ask("handle_batch", self.id, all)
           return result
         end
 

@@ -5,7 +5,7 @@ package import Logging
 
 /// What the host gives to plugins, from outside; a test gives fakes.
 package struct ScriptServices: Sendable {
-    /// Asked from lane threads, which may block. Must show a settlement as soon as the sink that took it has returned.
+    /// Asked from lane threads, which may block. Must show a settlement's writes once the sink has called ``Settlements/whenTaken``.
     package var state: any StateReader
     package var http: any HTTPSender
     package var mail: any MailSender

@@ -19,20 +19,33 @@ struct Test: AsyncParsableCommand {
             Console.complain("\(config): refused")
             throw ExitCode.refused
         }
-        var passed = 0
-        var failed = 0
-        for test in table.tests {
-            let failures = Routes.run(test, table: table)
+        var tally = Tally()
+        for test in table.tests { tally.report(test.name, Routes.run(test, table: table)) }
+        // What `check` has read already; it refuses a folder that can't be read.
+        let folder = try PluginFolder(GenerationBuilder.path(table.server.plugins, besides: config))
+        for result in await ScriptHost(services: .offline(), lanes: 1).runTests(folder.files) {
+            tally.report(
+                result.name.map { "\(result.file): \($0)" } ?? "\(result.file) loads",
+                result.problem.map { ["\($0)"] } ?? [])
+        }
+        Console.say("\(tally.passed) passed, \(tally.failed) failed")
+        if tally.failed > 0 { throw ExitCode.failure }
+    }
+
+    /// Says how each test ended, and counts.
+    private struct Tally {
+        private(set) var passed = 0
+        private(set) var failed = 0
+
+        mutating func report(_ name: String, _ failures: [String]) {
             if failures.isEmpty {
                 passed += 1
-                Console.say("\(Console.styled("ok", .green))      \(test.name)")
+                Console.say("\(Console.styled("ok", .green))      \(name)")
             } else {
                 failed += 1
-                Console.say("\(Console.styled("failed", .red))  \(test.name)")
+                Console.say("\(Console.styled("failed", .red))  \(name)")
                 for failure in failures { Console.say("          \(failure)") }
             }
         }
-        Console.say("\(passed) passed, \(failed) failed")
-        if failed > 0 { throw ExitCode.failure }
     }
 }

@@ -285,6 +285,13 @@ struct ContextTests {
 
     // MARK: Secrets
 
+    @Test func aSecretWhoseNameContainsItsValueIsRedactedAndEnds() async throws {
+        let harness = try await Harness(
+            "return function(event, ctx) error('leak hunter2 and hunter2', 0) end",
+            settings: [PluginSetting("token", .secret(name: "hunter2_token", value: "hunter2"))])
+        #expect(reason(await harness.run()) == "leak secret(hunter2_token) and secret(hunter2_token)")
+    }
+
     @Test func aSecretReachesAGrantedHostAndNothingElse() async throws {
         let secret = PluginSetting("token", .secret(name: "API_TOKEN", value: "s3cr3t-value"))
         let harness = try await http(

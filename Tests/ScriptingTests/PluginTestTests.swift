@@ -80,6 +80,31 @@ struct PluginTestTests {
         }
     }
 
+    @Test func aBatchIsHandledInOneGo() async {
+        let host = ScriptHost(services: FakeServices().services, lanes: 1)
+        let results = await host.runTests([
+            "sum.lua": Array(
+                """
+                return { handle_batch = function(events, ctx)
+                  ctx.publish("sums", { n = #events })
+                  return { [2] = ctx.dead("the second") }
+                end }
+                """.utf8),
+            "sum_test.lua": Array(
+                """
+                local t = require "fairlead.test"
+                t.test("three at once", function()
+                  local sum = t.load("sum", {}, { publish = { "sums" } })
+                  local result = sum:handle_batch { t.event {}, t.event {}, t.event {} }
+                  t.eq(result.outcomes, { "ack", "dead", "ack" })
+                  t.eq(result.published[1].data, { n = 3 })
+                end)
+                """.utf8),
+        ])
+        for result in results { #expect(result.problem == nil, "\(result.problem!)") }
+        #expect(results.map(\.name) == ["three at once"])
+    }
+
     @Test func aTestFileThatCannotBeLoadedIsOneFailure() async {
         let results = await run("t.test('a'")
         #expect(results.count == 1 && results[0].name == nil && results[0].problem?.file == "Plugins/slack_test.lua")
