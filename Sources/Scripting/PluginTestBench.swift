@@ -162,7 +162,9 @@ actor PluginTestBench {
             return .values([])
         case "handle": return await handle(Int(id) - 1, [want[2]])
         case "handle_batch":
-            guard let events = want[2].items, !events.isEmpty else { return .error("plugin:handle_batch({event, ...})") }
+            guard let events = want[2].items, !events.isEmpty else {
+                return .error("plugin:handle_batch({event, ...})")
+            }
             return await handle(Int(id) - 1, events)
         default: return .error("not part of fairlead.test")
         }

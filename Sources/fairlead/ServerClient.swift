@@ -33,6 +33,13 @@ struct ServerOptions: ParsableArguments {
 struct ServerClient {
     let base: String
 
+    /// Says at once that nobody listens: the client's own default is to try again until its timeout.
+    private static let http = {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
+
     struct Answer {
         var status: Int
         var body: Data
@@ -69,7 +76,7 @@ struct ServerClient {
             request.headers.add(name: "Content-Type", value: contentType)
         }
         do {
-            let response = try await HTTPClient.shared.execute(request, timeout: Self.timeout)
+            let response = try await Self.http.execute(request, timeout: Self.timeout)
             let body = try await response.body.collect(upTo: Self.answerBytesMax)
             let next = response.headers["Link"].first { $0.contains("rel=\"next\"") }
                 .flatMap { $0.split(separator: ">").first }.map { String($0.dropFirst()) }

@@ -21,11 +21,16 @@ enum Loopback {
     static func freePort() throws -> Int {
         let probe = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(probe) }
-        var address = address(port: 0)
+        return try bind(probe, port: 0)
+    }
+
+    /// Binds to `port` on loopback, or for 0 to a free one; which one it is.
+    static func bind(_ socket: Int32, port: Int) throws -> Int {
+        var address = address(port: port)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isBound = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(probe, $0, length) == 0 && getsockname(probe, $0, &length) == 0
+                Glibc.bind(socket, $0, length) == 0 && getsockname(socket, $0, &length) == 0
             }
         }
         guard isBound else { throw Broken() }

@@ -105,17 +105,17 @@ final class RunningServer {
 
     /// Waits on a thread of its own, and ends a command that hangs: its exit code is then that of the signal.
     static func command(
-        _ arguments: [String], in folder: URL, environment: [String: String] = [:]
+        _ arguments: [String], of program: URL = program, in folder: URL, environment: [String: String] = [:]
     ) async throws -> (code: Int32, output: String, errors: String) {
         try await withCheckedThrowingContinuation { continuation in
             Thread {
-                continuation.resume(with: Result { try run(arguments, in: folder, environment: environment) })
+                continuation.resume(with: Result { try run(program, arguments, in: folder, environment: environment) })
             }.start()
         }
     }
 
     private static func run(
-        _ arguments: [String], in folder: URL, environment: [String: String]
+        _ program: URL, _ arguments: [String], in folder: URL, environment: [String: String]
     ) throws -> (code: Int32, output: String, errors: String) {
         let process = Process()
         process.executableURL = program
