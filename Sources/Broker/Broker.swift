@@ -249,6 +249,11 @@ package final class Broker: Sendable {
         try await on { core in core.setPaused(subscriber, false) }.get()
     }
 
+    /// Every subscriber that anything is known of, in order of name, whether or not it is in routes.conf.
+    package func knownSubscribers() async throws(Failure) -> [String] {
+        try await blocking { () throws(Failure) in try self.engine.subscribers() }
+    }
+
     /// Newest first. `before` continues a listing.
     package func deadLetters(
         subscriber: String?, before: Int64?, limit: Int
@@ -304,7 +309,7 @@ package final class Broker: Sendable {
     }
 
     /// Runs work that may wait for the disk on a thread that may.
-    private func blocking<Value: Sendable>(
+    func blocking<Value: Sendable>(
         _ body: @escaping @Sendable () throws(Failure) -> Value
     ) async throws(Failure) -> Value {
         try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, Failure>, Never>) in

@@ -74,6 +74,10 @@ package final class EmbeddedEngine: Engine {
 
     package var unwritten: Int { ledger.pressure.changes }
 
+    package func subscribers() throws(Failure) -> [String] {
+        try ledger.subscribers()
+    }
+
     package func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
         try ledger.load(subscriber)
     }

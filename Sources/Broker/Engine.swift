@@ -40,6 +40,8 @@ package protocol Engine: AnyObject, Sendable {
     /// Changes handed over and not yet written.
     var unwritten: Int { get }
 
+    /// Every subscriber that anything is known of. *Blocks.*
+    func subscribers() throws(Failure) -> [String]
     /// *Blocks.*
     func load(_ subscriber: String) throws(Failure) -> SubscriberLedger
     /// *Blocks.*

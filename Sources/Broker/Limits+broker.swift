@@ -25,6 +25,9 @@ extension Limits {
     package static let catchUpEvents = 2_048
     package static let catchUpBytes = 4 << 20
 
+    /// Events of one topic that `fairlead plan` looks at, the newest: a few seconds of reading.
+    package static let filterCountEvents: Offset = 1_000_000
+
     /// Bytes of appended records waiting to be routed from memory. Beyond it subscribers read them from the journal.
     package static let routingBytes = 64 << 20
 

@@ -9,6 +9,7 @@ import Hummingbird
 struct Admin: Sendable {
     let broker: any BrokerSurface
     let reload: @Sendable () async -> ReloadVerdict
+    let plan: @Sendable () async -> PlanVerdict
     let plugins: @Sendable () async -> [PluginStatus]
     let clock: any Events.Clock
 
@@ -73,12 +74,7 @@ struct Admin: Sendable {
                     for change in changes { json.value(change) }
                 }
             }
-        case .refused(let diagnostics):
-            var problem = Problem(
-                .unprocessableContent, type: "reload-refused", title: "Reload refused",
-                detail: diagnostics.first ?? "the new configuration has errors; the running one goes on")
-            problem.diagnostics = diagnostics
-            throw problem
+        case .refused(let diagnostics): throw Self.refusal(diagnostics)
         case .restartNeeded(let diagnostics):
             var problem = Problem(
                 .conflict, type: "restart-needed", title: "Restart needed",
@@ -86,6 +82,22 @@ struct Admin: Sendable {
             problem.diagnostics = diagnostics
             throw problem
         }
+    }
+
+    /// What a reload would do now: 200 with the plan, 422 refused.
+    func plan(_ exchange: Exchange) async throws -> Response {
+        switch await plan() {
+        case .planned(let plan): return .json { plan.write(to: &$0) }
+        case .refused(let diagnostics): throw Self.refusal(diagnostics)
+        }
+    }
+
+    private static func refusal(_ diagnostics: [String]) -> Problem {
+        var problem = Problem(
+            .unprocessableContent, type: "reload-refused", title: "Reload refused",
+            detail: diagnostics.first ?? "the new configuration has errors; the running one goes on")
+        problem.diagnostics = diagnostics
+        return problem
     }
 
     private static func write(_ topics: [TopicStatus], to json: inout JSONWriter) {

@@ -34,6 +34,7 @@ package final class Gateway: Service, CustomStringConvertible {
 
     /// - Parameters:
     ///   - reload: does what SIGHUP does, and comes back with its verdict.
+    ///   - plan: what a reload would do, for `/v1/plan`.
     ///   - plugins: what is loaded, for `/v1/plugins`.
     ///   - obstacle: what keeps the server from taking work, for `/readyz`; nil where nothing does.
     ///   - prometheus: what `/metrics` shows, and what the gateway counts with.
@@ -41,6 +42,7 @@ package final class Gateway: Service, CustomStringConvertible {
         broker: any BrokerSurface, settings: Settings, prometheus: PrometheusMetrics, logger: Logger,
         clock: any Events.Clock = SystemClock(),
         reload: @escaping @Sendable () async -> ReloadVerdict,
+        plan: @escaping @Sendable () async -> PlanVerdict = { .planned(ReloadPlan()) },
         plugins: @escaping @Sendable () async -> [PluginStatus] = { [] },
         obstacle: @escaping @Sendable () async -> String? = { nil }
     ) {
@@ -52,7 +54,7 @@ package final class Gateway: Service, CustomStringConvertible {
         let pull = Pull(broker: broker)
         let tail = Tail(broker: broker)
         let dead = DeadLetters(broker: broker)
-        let admin = Admin(broker: broker, reload: reload, plugins: plugins, clock: clock)
+        let admin = Admin(broker: broker, reload: reload, plan: plan, plugins: plugins, clock: clock)
         let health = Health(
             draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
         let endpoints = [
@@ -71,6 +73,7 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.post, "/v1/subscribers/{name}/pause", admin.pause),
             Endpoint(.post, "/v1/subscribers/{name}/resume", admin.resume),
             Endpoint(.post, "/v1/reload", admin.reload),
+            Endpoint(.get, "/v1/plan", admin.plan),
             Endpoint(.get, "/metrics", health.metrics),
             Endpoint(.get, "/healthz", health.alive),
             Endpoint(.get, "/readyz", health.ready),

@@ -59,17 +59,20 @@ struct Check: AsyncParsableCommand {
         }
         let host = ScriptHost(services: .offline())
         for route in table.subscribers {
-            guard case .run(let name, _, _) = route.delivery else { continue }
-            let problems: [String]
-            if let source = folder.source(of: name) {
-                problems = host.check(PluginBinding(route, source)).map { PluginDiagnostic.text($0, of: route) }
-            } else {
-                problems = [PluginDiagnostic.missing(name, of: route, in: folder)]
-            }
+            let problems = problems(of: route, in: folder, host: host)
             if !problems.isEmpty { checked.table = nil }
             checked.diagnostics += problems
         }
         return checked
+    }
+
+    /// What is wrong with the plugin of a subscriber that has one.
+    static func problems(of route: SubscriberRoute, in folder: PluginFolder, host: ScriptHost) -> [String] {
+        guard case .run(let name, _, _) = route.delivery else { return [] }
+        guard let source = folder.source(of: name) else {
+            return [PluginDiagnostic.missing(name, of: route, in: folder)]
+        }
+        return host.check(PluginBinding(route, source)).map { PluginDiagnostic.text($0, of: route) }
     }
 }
 

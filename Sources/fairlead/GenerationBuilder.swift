@@ -28,25 +28,55 @@ struct GenerationBuilder: Sendable {
         var diagnostics: [String]
     }
 
-    /// - Parameter running: what its destinations can be taken over from, where neither block nor plugin changed.
-    func build(number: Int, beside running: Candidate?) async throws(Refusal) -> Candidate {
-        let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: true)
-        guard let table = compiled.table else {
-            throw Refusal(diagnostics: compiled.diagnostics.map(\.description))
+    /// A configuration that is right, as far as that can be told without running anything of it.
+    struct Inspection: Sendable {
+        var table: RouteTable
+        var fingerprints: [String: String]
+    }
+
+    /// Checks what is on disk as ``build(number:beside:)`` does, in scratch states and without `init`.
+    func inspect() async throws(Refusal) -> Inspection {
+        let (table, folder, diagnostics) = try snapshot()
+        var fingerprints: [String: String] = [:]
+        var problems: [String] = []
+        let checker = ScriptHost(services: .offline(), lanes: 1)
+        for route in table.subscribers {
+            fingerprints[route.name] = Self.fingerprint(of: route, in: folder)
+            problems += Check.problems(of: route, in: folder, host: checker)
         }
-        let folder: PluginFolder
+        guard problems.isEmpty else { throw Refusal(diagnostics: diagnostics + problems) }
+        return Inspection(table: table, fingerprints: fingerprints)
+    }
+
+    /// Reads everything once.
+    private func snapshot() throws(Refusal) -> (table: RouteTable, folder: PluginFolder, diagnostics: [String]) {
+        let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: true)
+        let diagnostics = compiled.diagnostics.map(\.description)
+        guard let table = compiled.table else { throw Refusal(diagnostics: diagnostics) }
         do {
-            folder = try PluginFolder(path(table.server.plugins))
+            return (table, try PluginFolder(path(table.server.plugins)), diagnostics)
         } catch {
             throw Refusal(diagnostics: ["error: \(error)"])
         }
+    }
 
+    /// Equal where neither the block nor any file of its plugin changed.
+    private static func fingerprint(of route: SubscriberRoute, in folder: PluginFolder) -> String {
+        guard case .run(let name, _, _) = route.delivery, let source = folder.source(of: name) else {
+            return route.fingerprint
+        }
+        return route.fingerprint + "/" + source.fingerprint
+    }
+
+    /// - Parameter running: what its destinations can be taken over from, where neither block nor plugin changed.
+    func build(number: Int, beside running: Candidate?) async throws(Refusal) -> Candidate {
+        let (table, folder, diagnostics) = try snapshot()
         var destinations: [String: any Destination] = [:]
         var fingerprints: [String: String] = [:]
         var problems: [String] = []
         var built: [any Destination] = []
         for route in table.subscribers {
-            var fingerprint = route.fingerprint
+            let fingerprint = Self.fingerprint(of: route, in: folder)
             switch route.delivery {
             case .pull: break
             case .push(let push):
@@ -68,7 +98,6 @@ struct GenerationBuilder: Sendable {
                     problems.append(PluginDiagnostic.missing(name, of: route, in: folder))
                     continue
                 }
-                fingerprint += "/" + source.fingerprint
                 if let kept = take(route, fingerprint, from: running) {
                     destinations[route.name] = kept
                     break
@@ -85,13 +114,13 @@ struct GenerationBuilder: Sendable {
         }
         guard problems.isEmpty else {
             for destination in built { await destination.stop(.removed, deadline: .zero) }
-            throw Refusal(diagnostics: compiled.diagnostics.map(\.description) + problems)
+            throw Refusal(diagnostics: diagnostics + problems)
         }
         return Candidate(
             generation: Generation(
                 number: number, table: table, destinations: destinations, fingerprints: fingerprints),
             mail: table.mail, plugins: status(of: table, folder),
-            warnings: compiled.diagnostics.map(\.description))
+            warnings: diagnostics)
     }
 
     /// Undoes a candidate that is not wanted after all.

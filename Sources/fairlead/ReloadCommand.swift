@@ -13,8 +13,6 @@ struct Reload: AsyncParsableCommand {
     private struct Verdict: Decodable {
         var generation: Int?
         var changes: [String]?
-        var diagnostics: [String]?
-        var detail: String?
     }
 
     func run() async throws {
@@ -26,14 +24,12 @@ struct Reload: AsyncParsableCommand {
             guard !server.json else { return }
             Console.say("generation \(verdict?.generation ?? 0) applied")
             for change in verdict?.changes ?? [] { Console.say("  \(change)") }
-        case 409, 422:
-            if !server.json {
-                for diagnostic in verdict?.diagnostics ?? [] { Console.complain(diagnostic) }
-                Console.complain(
-                    answer.status == 409
-                        ? "a restart is needed; everything is as it was" : "refused; everything is as it was")
-            }
-            throw answer.status == 409 ? ExitCode.needsRestart : ExitCode.refused
+        case 409:
+            if !server.json { server.client.showRefusal(answer, "a restart is needed; everything is as it was") }
+            throw ExitCode.needsRestart
+        case 422:
+            if !server.json { server.client.showRefusal(answer, "refused; everything is as it was") }
+            throw ExitCode.refused
         default:
             throw server.client.complain(answer)
         }

@@ -104,6 +104,7 @@ struct Serve: AsyncParsableCommand {
             settings: .init(host: table.server.host, port: table.server.port, version: Fairlead.version),
             prometheus: prometheus, logger: log,
             reload: { await reloader.reload(trigger: "HTTP") },
+            plan: { await server.plan() },
             plugins: { await server.plugins })
         let services = ServiceGroup(
             configuration: .init(

@@ -11,13 +11,13 @@ import Scripting
 
 /// The running generation, and how one follows another.
 actor Server {
-    private let builder: GenerationBuilder
-    private let broker: Broker
+    let builder: GenerationBuilder
+    let broker: Broker
     private let mail: CurrentMail
     private let ledger: Ledger
     private let clock: any Events.Clock
     private let log: Logger
-    private var running: GenerationBuilder.Candidate?
+    private(set) var running: GenerationBuilder.Candidate?
 
     init(
         builder: GenerationBuilder, broker: Broker, mail: CurrentMail, ledger: Ledger, clock: any Events.Clock,

@@ -89,6 +89,15 @@ struct ServerClient {
         }
     }
 
+    /// Shows what is wrong with a configuration that the server refused.
+    func showRefusal(_ answer: Answer, _ summary: String) {
+        struct Refusal: Decodable {
+            var diagnostics: [String]?
+        }
+        for diagnostic in (try? answer.decoded(Refusal.self))?.diagnostics ?? [] { Console.complain(diagnostic) }
+        Console.complain(summary)
+    }
+
     /// Tells the user what the server refused, in the server's words.
     func complain(_ answer: Answer) -> ExitCode {
         struct Problem: Decodable {

@@ -158,6 +158,8 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
 
     var unwritten: Int { with { $0.commits.count } }
 
+    func subscribers() throws(Failure) -> [String] { with { $0.disk.positions.keys.sorted() } }
+
     func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
         with { state in
             SubscriberLedger(

@@ -40,7 +40,8 @@ struct RefusalTests {
             body: Array(("{\"order_id\":1}\n{\"order_id\":\n").utf8), type: "application/x-ndjson", status: 400,
             says: "line 2"),
         Refused(
-            body: Array(#"{"note":""#.utf8) + [UInt8](repeating: UInt8(ascii: "x"), count: 9 << 20) + Array(#""}"#.utf8),
+            body: Array(#"{"note":""#.utf8) + [UInt8](repeating: UInt8(ascii: "x"), count: 9 << 20)
+                + Array(#""}"#.utf8),
             status: 413, says: "limit"),
     ]
 

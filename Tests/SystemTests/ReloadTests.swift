@@ -61,6 +61,44 @@ struct ReloadTests {
         #expect(try await server.post("/v1/topics/more/events", "{}").status == 404)
     }
 
+    @Test func aPlanSaysWhatAReloadWouldDoAndDoesNothing() async throws {
+        let server = try RunningServer(
+            routes: Self.routes + "\nsubscriber gone { from orders; pull }", plugins: ["first": Self.plugin])
+        try await server.start()
+        for number in 1...5 { _ = try await server.post("/v1/topics/orders/events", #"{"n":\#(number)}"#) }
+        let same = try await server.command("plan")
+        #expect(same.output == "nothing would change; generation 1 is running\n2 subscribers unchanged\n")
+
+        try server.write(
+            routes: """
+                topic orders { retain 30d }
+                topic more { retain 1d }
+                subscriber first { from orders; where data.n > 3; run first; start earliest }
+                subscriber second { from orders; run first; start earliest }
+                """)
+        let plan = try await server.command("plan")
+        #expect(
+            plan.output == """
+                a reload of generation 1 would change:
+                  + second
+                      starts at the first event there is
+                      takes 5 of 5 retained events
+                  ~ first
+                      where added: data.n > 3
+                      takes 2 of 5 retained events, 5 before
+                  - gone
+                      its position stays in the ledger; a subscriber with `was gone` takes it over
+                  + topic more
+                0 subscribers unchanged
+
+                """, "\(plan.output)\(plan.errors)")
+        try server.write(plugin: "first", "return")
+        let refused = try await server.command("plan")
+        #expect(refused.code == 2)
+        #expect(refused.errors.contains("a reload would be refused"), "\(refused.errors)")
+        #expect(try await server.get("/v1/status").object["generation"] as? Int == 1)
+    }
+
     @Test func aHangupStormEndsInTheLastConfiguration() async throws {
         let server = try RunningServer(routes: Self.routes, plugins: ["first": Self.plugin])
         try await server.start()
