@@ -23,7 +23,9 @@ extension BrokerCore {
         let state = subscriber.state
         let unread = state.feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
         let stands =
-            if state.settings.paused {
+            if subscriber.isQuarantined {
+                "quarantined"
+            } else if state.settings.paused {
                 "paused"
             } else if !state.hasRoom && state.deferred.count >= Limits.deferredMax {
                 "stalled"
@@ -47,6 +49,10 @@ extension BrokerCore {
                 Failure(.conflict, "subscriber \"\(name)\" is `paused` in routes.conf; remove that line and reload"))
         }
         subscriber.isPausedByHand = isPaused
+        if !isPaused {
+            subscriber.isQuarantined = false
+            subscriber.kills = 0
+        }
         subscriber.applySettings()
         dispatch(subscriber)
         return .success(())

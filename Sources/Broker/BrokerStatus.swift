@@ -81,7 +81,7 @@ package struct SubscriberStatus: Sendable {
     package var name: String
     /// `run`, `push` or `pull`.
     package var method: String
-    /// `live`, `behind`, `paused`, or `stalled`: too many deliveries wait for a retry to take in more.
+    /// `live`, `behind`, `paused`, `quarantined` (its plugin was stopped again and again), or `stalled`: too many deliveries wait for a retry to take in more.
     package var state: String
     /// Records not yet settled; an upper bound while the subscriber is behind, since those unread are not filtered yet.
     package var backlog: Int

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Events
-import Foundation
 import Ledger
-
-extension Topic {
-    /// Where dead letters are announced.
-    static let dead = Topic.named("$dead")
-}
 
 extension Deferred {
     init(_ row: LedgerRound.DeferredRow) {
@@ -36,19 +30,10 @@ extension Publication {
             subscriber: subscriber, topic: record.topic.name, offset: record.offset, key: record.key,
             reason: burial.reason, trace: burial.trace, attempts: burial.delivery.attempt,
             event: .init(id: record.id, source: record.source, type: record.type))
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
-        // Strings and integers only: this can't fail.
-        let data = (try? encoder.encode(announcement)).map(Array.init) ?? []
-        return Publication(
-            topic: Topic.dead.name,
-            event: Event(
-                id: "dead-\(subscriber)-\(record.topic.name)-\(record.offset)-\(burial.time.milliseconds)",
-                source: "/fairlead/subscribers/\(subscriber)", type: "fairlead.delivery.dead",
-                attributes: [
-                    .init("subject", .string(subscriber)), .init("datacontenttype", .string("application/json")),
-                ],
-                data: .json(data)))
+        return .system(
+            .dead, type: "fairlead.delivery.dead",
+            id: "dead-\(subscriber)-\(record.topic.name)-\(record.offset)-\(burial.time.milliseconds)",
+            subscriber: subscriber, data: announcement)
     }
 
     private struct Announcement: Encodable {

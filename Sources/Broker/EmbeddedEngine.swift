@@ -72,6 +72,8 @@ package final class EmbeddedEngine: Engine {
         ledger.commit(change, then: then)
     }
 
+    package var state: any StateReader { ledger }
+
     package var unwritten: Int { ledger.pressure.changes }
 
     package func subscribers() throws(Failure) -> [String] {

@@ -37,6 +37,9 @@ package protocol Engine: AnyObject, Sendable {
     /// refuses it; `then` is called when it is written.
     func commit(_ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void)
 
+    /// Plugins' state, with all changes handed over so far.
+    var state: any StateReader { get }
+
     /// Changes handed over and not yet written.
     var unwritten: Int { get }
 

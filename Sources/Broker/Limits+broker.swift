@@ -25,6 +25,10 @@ extension Limits {
     package static let catchUpEvents = 2_048
     package static let catchUpBytes = 4 << 20
 
+    /// Times in a row that a subscriber's script is stopped before the subscriber is quarantined: more than an unlucky
+    /// event or two, and few enough that the processor time lost is under a second at the default limit.
+    package static let quarantineKills = 5
+
     /// Events of one topic that `fairlead plan` looks at, the newest: a few seconds of reading.
     package static let filterCountEvents: Offset = 1_000_000
 

@@ -48,6 +48,7 @@ extension BrokerCore {
         } else {
             commit(subscriber, round, effects)
         }
+        countKills(subscriber, settlements)
         dispatch(subscriber)
     }
 

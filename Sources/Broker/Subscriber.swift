@@ -18,6 +18,10 @@ final class Subscriber {
     var waitingPulls: Deque<WaitingPull> = []
     /// Paused by hand, which outlives reloads.
     var isPausedByHand = false
+    /// Paused since its plugin was stopped again and again; until it is changed or resumed by hand.
+    var isQuarantined = false
+    /// How often in a row the host had to stop its script.
+    var kills = 0
 
     /// The filter alone, for reading history; live records go through the topic's matcher.
     var matcher: Matcher
@@ -63,12 +67,14 @@ final class Subscriber {
         self.destination = destination
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
+        isQuarantined = false
+        kills = 0
         applySettings()
     }
 
     func applySettings() {
         var settings = route.stateSettings
-        settings.paused = settings.paused || isPausedByHand
+        settings.paused = settings.paused || isPausedByHand || isQuarantined
         state.update(settings)
     }
 }

@@ -227,13 +227,14 @@ package struct SubscriberState {
         ready.first.map { $0.record.time + batch.every }
     }
 
-    /// The next moment at which something changes by itself; nil: only when something comes in.
+    /// The next moment at which something changes by itself; nil: only when something comes in, or while it is paused.
     package func wake(now: Timestamp) -> Timestamp? {
+        guard !settings.paused else { return nil }
         var wake = dueTimes.min?.time
         func consider(_ time: Timestamp?) {
             if let time { wake = wake.map { min($0, time) } ?? time }
         }
-        guard !settings.paused, !(ready.isEmpty && retries.isEmpty) else { return wake }
+        guard !(ready.isEmpty && retries.isEmpty) else { return wake }
         if let batch = settings.batch, inFlight.isEmpty { consider(batchDue(batch)) }
         if let bucket, inFlight.count < settings.inFlightMax { consider(bucket.next(after: now)) }
         return wake

@@ -22,12 +22,18 @@ package struct Settlement: Sendable {
     package var effects: Effects?
     /// Where the failure happened, as a script's stack trace; shown beside the reason.
     package var trace: String?
+    /// Whether the host had to stop the script, as it used up its processor time or its memory.
+    package var wasKilled: Bool
 
-    package init(_ delivery: DeliveryID, _ outcome: Outcome, effects: Effects? = nil, trace: String? = nil) {
+    package init(
+        _ delivery: DeliveryID, _ outcome: Outcome, effects: Effects? = nil, trace: String? = nil,
+        wasKilled: Bool = false
+    ) {
         self.delivery = delivery
         self.outcome = outcome
         self.effects = effects
         self.trace = trace
+        self.wasKilled = wasKilled
     }
 }
 

@@ -14,6 +14,11 @@ package protocol BrokerSurface: Sendable {
     func status() async -> BrokerStatus
     func pause(_ subscriber: String) async throws(Failure)
     func resume(_ subscriber: String) async throws(Failure)
+    func stateEntries(
+        of subscriber: String, prefix: String, after: String?, limit: Int
+    ) async throws(Failure) -> [StateEntry]
+    func stateValue(of subscriber: String, key: String) async throws(Failure) -> [UInt8]?
+    func writeState(of subscriber: String, _ write: StateWrite) async throws(Failure)
     func deadLetters(subscriber: String?, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter]
     func deadLetter(_ id: Int64) async throws(Failure) -> DeadLetter?
     func redrive(ids: [Int64]?, subscriber: String?) async throws(Failure) -> Int

@@ -54,6 +54,7 @@ package final class Gateway: Service, CustomStringConvertible {
         let pull = Pull(broker: broker)
         let tail = Tail(broker: broker)
         let dead = DeadLetters(broker: broker)
+        let states = PluginStates(broker: broker)
         let admin = Admin(broker: broker, reload: reload, plan: plan, plugins: plugins, clock: clock)
         let health = Health(
             draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
@@ -61,6 +62,10 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.post, "/v1/topics/{topic}/events", publish.publish),
             Endpoint(.post, "/v1/subscribers/{name}/pull", pull.pull),
             Endpoint(.post, "/v1/subscribers/{name}/settle", pull.settle),
+            Endpoint(.get, "/v1/subscribers/{name}/state", states.list),
+            Endpoint(.get, "/v1/subscribers/{name}/state/{key}", states.get),
+            Endpoint(.put, "/v1/subscribers/{name}/state/{key}", states.put),
+            Endpoint(.delete, "/v1/subscribers/{name}/state/{key}", states.delete),
             Endpoint(.get, "/v1/topics/{topic}/events", tail.tail),
             Endpoint(.get, "/v1/topics", admin.topics),
             Endpoint(.get, "/v1/subscribers", admin.subscribers),

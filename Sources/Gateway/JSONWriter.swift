@@ -70,6 +70,13 @@ struct JSONWriter {
         EventEncoder.append(event, to: &bytes)
     }
 
+    /// `json` is JSON text, put in as it is.
+    mutating func field(_ name: StaticString, json: [UInt8]) {
+        key(name)
+        separate()
+        bytes += json
+    }
+
     mutating func value(_ text: String) {
         separate()
         JSONText.append(text, to: &bytes)

@@ -380,25 +380,29 @@ final class PluginRunner: @unchecked Sendable {
         case .event, .batch, nil: break
         }
         var effects = outcome.isDone ? call?.effects : nil
+        let wasKilled = [FL_LUA_KILLED_CPU, FL_LUA_KILLED_MEMORY].contains(Int(end.cause))
         if end.index >= 0 {
             // Of a batch with outcomes by index, the effects go with the first event that is done.
             if outcome.isDone { call?.forgetEffects() }
-            settle(deliveries[Int(end.index)], outcome, effects, shown)
+            settle(deliveries[Int(end.index)], outcome, effects, shown, wasKilled)
         } else {
             for delivery in deliveries {
-                settle(delivery, outcome, effects, shown)
+                settle(delivery, outcome, effects, shown, wasKilled)
                 effects = nil
             }
         }
     }
 
-    private func settle(_ delivery: Delivery, _ outcome: Outcome, _ effects: Effects?, _ trace: String?) {
+    private func settle(
+        _ delivery: Delivery, _ outcome: Outcome, _ effects: Effects?, _ trace: String?, _ wasKilled: Bool
+    ) {
         let effects = effects.flatMap { $0.isEmpty ? nil : $0 }
         if outcome == .ack, effects == nil {
             pending.acks.append(delivery.id)
         } else {
             if let effects { unsettled.add(effects) }
-            pending.others.append(Settlement(delivery.id, outcome, effects: effects, trace: trace))
+            pending.others.append(
+                Settlement(delivery.id, outcome, effects: effects, trace: trace, wasKilled: wasKilled))
         }
     }
 

@@ -17,7 +17,7 @@ struct Fairlead: AsyncParsableCommand {
         version: version,
         subcommands: [
             Serve.self, Check.self, Test.self, Plan.self, Reload.self, Publish.self, Pull.self, Tail.self, Status.self,
-            Dead.self,
+            Dead.self, State.self,
             Pause.self, Resume.self, Sink.self, Bench.self,
         ])
 

@@ -36,7 +36,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var removed: Set<UInt64> = []
     }
 
-    private var state = State()
+    private var contents = State()
     let clock: SimulatedClock
 
     init(clock: SimulatedClock) {
@@ -44,7 +44,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
     }
 
     func with<Value>(_ body: (inout State) throws -> Value) rethrows -> Value {
-        try body(&state)
+        try body(&contents)
     }
 
     func append(_ batch: RecordBatch, then: @escaping @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void) {
@@ -101,20 +101,20 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
 
     /// Writes the oldest waiting change; a durable one also syncs all before it.
     func finishCommit() -> (@Sendable () -> Void)? {
-        guard let pending = state.commits.first else { return nil }
-        state.commits.removeFirst()
-        let before = state.disk
+        guard let pending = contents.commits.first else { return nil }
+        contents.commits.removeFirst()
+        let before = contents.disk
         guard let (change, then) = pending.commit else {
-            state.disk.outbox.removeAll { pending.removal.contains($0.id) }
-            state.removed.subtract(pending.removal)
-            state.unsynced.append(before)
+            contents.disk.outbox.removeAll { pending.removal.contains($0.id) }
+            contents.removed.subtract(pending.removal)
+            contents.unsynced.append(before)
             return nil
         }
-        let commit = Self.apply(change, to: &state.disk)
+        let commit = Self.apply(change, to: &contents.disk)
         if change.needsSync || !change.publications.isEmpty || !change.dead.isEmpty {
-            state.unsynced = []
+            contents.unsynced = []
         } else {
-            state.unsynced.append(before)
+            contents.unsynced.append(before)
         }
         return { then(.success(commit)) }
     }
@@ -155,6 +155,16 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         }
         return commit
     }
+
+    /// The simulation's destinations have no scripts that would read.
+    struct NoState: StateReader {
+        func value(subscriber: String, key: String) throws -> [UInt8]? { nil }
+        func values(
+            subscriber: String, prefix: String, after: String?, limit: Int
+        ) throws -> [(key: String, value: [UInt8])] { [] }
+    }
+
+    var state: any StateReader { NoState() }
 
     var unwritten: Int { with { $0.commits.count } }
 

@@ -21,6 +21,7 @@ final class FakeBroker: BrokerSurface {
         var status = BrokerStatus(generation: 3, started: Timestamp(milliseconds: 0), topics: [], subscribers: [])
         var paused: Set<String> = []
         var letters: [DeadLetter] = []
+        var kept: [String: [UInt8]] = [:]
         var listings: [(subscriber: String?, before: Int64?, limit: Int)] = []
         var redrives: [(ids: [Int64]?, subscriber: String?)] = []
         var tails: [(from: Offset?, max: Int, wait: Duration)] = []
@@ -34,6 +35,32 @@ final class FakeBroker: BrokerSurface {
 
     func with<Value: Sendable>(_ body: (inout State) -> Value) -> Value {
         state.withLock { body(&$0) }
+    }
+
+    func stateEntries(
+        of subscriber: String, prefix: String, after: String?, limit: Int
+    ) async throws(Failure) -> [StateEntry] {
+        try known(subscriber)
+        return with { state in
+            state.kept.filter { key, _ in key.hasPrefix(prefix) && after.map { key > $0 } ?? true }
+                .sorted { $0.key < $1.key }.prefix(limit).map { StateEntry(key: $0.key, value: $0.value) }
+        }
+    }
+
+    func stateValue(of subscriber: String, key: String) async throws(Failure) -> [UInt8]? {
+        try known(subscriber)
+        return with { $0.kept[key] }
+    }
+
+    func writeState(of subscriber: String, _ write: StateWrite) async throws(Failure) {
+        try known(subscriber)
+        with { state in
+            switch write {
+            case .put(let key, let value, _): state.kept[key] = value
+            case .delete(let key): state.kept[key] = nil
+            case .add: break
+            }
+        }
     }
 
     func publishing(to topic: String) -> PublishTarget? {

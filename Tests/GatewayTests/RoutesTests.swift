@@ -262,6 +262,32 @@ struct RoutesTests {
         #expect(try await Self.call(broker, .get, "/v1/dead/x").status == .badRequest)
     }
 
+    @Test func whatAPluginKeepsIsReadAndChanged() async throws {
+        let broker = FakeBroker()
+        broker.with { $0.kept = ["stock:a/b": Array("5".utf8), "stock:c": Array(#"{"n":1}"#.utf8)] }
+        try await gateway(broker).application.test(.router) { client in
+            let list = try await client.execute(
+                uri: "/v1/subscribers/history/state?prefix=stock:&limit=1", method: .get)
+            #expect(String(buffer: list.body) == #"{"entries":[{"key":"stock:a/b","value":5}]}"#)
+            #expect(
+                list.headers[.init("Link")!]
+                    == "</v1/subscribers/history/state?prefix=stock%3A&after=stock%3Aa%2Fb&limit=1>; rel=\"next\"")
+            let one = try await client.execute(uri: "/v1/subscribers/history/state/stock:a%2Fb", method: .get)
+            #expect(String(buffer: one.body) == "5")
+            let put = try await client.execute(
+                uri: "/v1/subscribers/history/state/x", method: .put, body: ByteBuffer(string: "[1]"))
+            #expect(put.status == .noContent)
+            let bad = try await client.execute(
+                uri: "/v1/subscribers/history/state/x", method: .put, body: ByteBuffer(string: "[1"))
+            #expect(bad.status == .badRequest)
+            let gone = try await client.execute(uri: "/v1/subscribers/history/state/stock:c", method: .delete)
+            #expect(gone.status == .noContent)
+            let missing = try await client.execute(uri: "/v1/subscribers/history/state/stock:c", method: .get)
+            #expect(missing.status == .notFound)
+        }
+        #expect(broker.with { $0.kept } == ["stock:a/b": Array("5".utf8), "x": Array("[1]".utf8)])
+    }
+
     @Test func deadLettersAreSentAgain() async throws {
         let broker = FakeBroker()
         broker.with { $0.letters = [Self.letter(9)] }
