@@ -15,6 +15,7 @@ extension Resolver {
             diagnostics.error(
                 .conflict, "a subscriber has one of `run`, `push` and `pull`",
                 hint: "declare a second subscriber (the first is at \(methods[0].statement.place))",
+                related: methods[0].statement.related("the first"),
                 in: second.statement.source, second.statement.range)
         }
         if isWhole {
@@ -32,6 +33,7 @@ extension Resolver {
         }
         for line in lines { apply(line, method: methods.first, isWhole: isWhole, to: &route) }
         route.fingerprint = Fingerprint.of(route)
+        subscriberIndex[name] = table.subscribers.count
         table.subscribers.append(route)
     }
 
@@ -55,13 +57,14 @@ extension Resolver {
             if case .rate(let rate) = line.values[0].value {
                 if rate.count == 0 {
                     diagnostics.error(
-                        .outOfRange, "a rate of zero delivers nothing", hint: "write: paused", in: source,
+                        .outOfRange, "a rate of zero delivers nothing", hint: "write: pause", in: source,
                         line.values[0].range)
                 }
                 route.rate = rate
             }
         case "ordered": route.ordered = true
-        case "paused": route.paused = true
+        case "pause": route.paused = true
+        case "on": route.onDead = deadAction(line)
         case "replay": route.refusesReplay = true
         case "was": was(line, &route)
         case "start": route.start = start(line)
@@ -84,11 +87,11 @@ extension Resolver {
             hint: "remove it", in: line.statement.source, line.statement.range)
     }
 
-    private func pattern(_ value: PlacedBound, _ source: SourceText) -> TopicPattern? {
+    func pattern(_ value: PlacedBound, _ source: SourceText) -> TopicPattern? {
         guard case .name(let text) = value.value else { return nil }
         let pattern = TopicPattern(text, place: source.place(of: value.range.lowerBound))
         guard pattern.isWildcard else { return isKnown(topic: text, value.range, source) ? pattern : nil }
-        if !topicNames.keys.contains(where: pattern.matches) {
+        if topicIndex.names(matching: pattern).isEmpty {
             diagnostics.warning(.patternMatchesNothing, "no topic matches `\(text)`", in: source, value.range)
         }
         return pattern
@@ -104,14 +107,36 @@ extension Resolver {
             return policy(line.statement.block, from: RetryPolicy())
         }
         guard let known = policies[line.string(0)] else {
-            let near = suggestion(line.string(0), policies.map { ($0.key, $0.value.at) })
+            let nearest = nearest(line.string(0), policies.map { ($0.key, $0.value.at) })
             diagnostics.error(
                 .unknownPolicy, "unknown retry policy \"\(line.string(0))\"",
-                hint: near ?? "declare it at the top level: retry \(line.string(0)) { … }", in: line.statement.source,
-                name.range)
+                hint: nearest?.hint ?? "declare it at the top level: retry \(line.string(0)) { … }",
+                related: nearest?.related ?? [], in: line.statement.source, name.range)
             return policy(line.statement.block, from: RetryPolicy())
         }
         return policy(line.statement.block, from: known.policy)
+    }
+
+    private func deadAction(_ line: Checked) -> DeadAction {
+        switch line.string(1) {
+        case "pause": return .pause
+        case "publish":
+            let topic = line.string(2)
+            guard !refusedAsSystem(topic, line.values[2].range, line.statement.source),
+                isKnown(topic: topic, line.values[2].range, line.statement.source)
+            else { return .keep }
+            return .publish(topic)
+        default: return .keep
+        }
+    }
+
+    /// Whether `topic` is a system topic, which nobody may publish to; reported where it is.
+    func refusedAsSystem(_ topic: String, _ range: Range<Int>, _ source: SourceText) -> Bool {
+        guard topic.hasPrefix("$") else { return false }
+        diagnostics.error(
+            .badGrant, "system topics are written by Fairlead alone", hint: "name a topic of your own", in: source,
+            range)
+        return true
     }
 
     private func was(_ line: Checked, _ route: inout SubscriberRoute) {
@@ -121,6 +146,7 @@ extension Resolver {
                 .conflict,
                 name == route.name ? "`was` names the subscriber itself" : "\"\(name)\" is still a subscriber",
                 hint: name == route.name ? "remove it" : "remove the old block (at \(other.place)), or this line",
+                related: other.related("the subscriber \"\(name)\""),
                 in: line.statement.source, line.values[0].range)
         }
         route.was = name
@@ -178,12 +204,7 @@ extension Resolver {
         case "publish":
             return rest.compactMap { value in
                 guard case .name(let topic) = value.value else { return nil }
-                if topic.hasPrefix("$") {
-                    diagnostics.error(
-                        .badGrant, "system topics are written by Fairlead alone", in: line.statement.source, value.range
-                    )
-                    return nil
-                }
+                guard !refusedAsSystem(topic, value.range, line.statement.source) else { return nil }
                 return isKnown(topic: topic, value.range, line.statement.source) ? .publish(topic) : nil
             }
         case "env": return rest.compactMap { if case .name(let name) = $0.value { .env(name) } else { nil } }
@@ -245,6 +266,7 @@ extension Resolver {
                 diagnostics.error(
                     .repeated, "`\(statement.keyword)` stands twice here",
                     hint: "several values: \(statement.keyword) [a, b] (the first is at \(first.place))",
+                    related: first.related("the first"),
                     in: statement.source, statement.range)
                 continue
             }

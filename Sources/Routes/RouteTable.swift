@@ -17,7 +17,7 @@ package struct RouteTable: Sendable {
     package init() {}
 }
 
-/// What can change only by a restart.
+/// The server itself. What doesn't say otherwise can change only by a restart.
 package struct ServerSettings: Hashable, Sendable {
     package var host = "127.0.0.1"
     package var port = 8080
@@ -25,8 +25,43 @@ package struct ServerSettings: Hashable, Sendable {
     package var data = "data"
     /// The folder of plugins; relative to the folder of routes.conf. May change by reload.
     package var plugins = "Plugins"
+    /// Whether it may listen beyond loopback without a token.
+    package var insecure = false
+    /// nil serves plain HTTP.
+    package var tls: TLSRoute?
+    /// By declaration; none lets everybody in. May change by reload.
+    package var tokens: [TokenRoute] = []
 
     package init() {}
+}
+
+/// A client's token and what it may do: at least one of the scopes.
+package struct TokenRoute: Hashable, Sendable {
+    package var name: String
+    package var secret: Secret
+    /// Topics that it may publish to; patterns never mean system topics.
+    package var publish: [TopicPattern] = []
+    /// Names of pull subscribers.
+    package var pull: [String] = []
+    package var read = false
+    package var admin = false
+    package var place: Place?
+
+    package init(name: String, secret: Secret) {
+        self.name = name
+        self.secret = secret
+    }
+}
+
+/// PEM files; relative to the folder of routes.conf.
+package struct TLSRoute: Hashable, Sendable {
+    package var certificate: String
+    package var key: String
+
+    package init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
+    }
 }
 
 package enum MailSettings: Hashable, Sendable {
@@ -89,6 +124,7 @@ package struct SubscriberRoute: Sendable {
     package var grants: [Grant] = []
     package var limits = PluginLimits()
     package var paused = false
+    package var onDead: DeadAction = .keep
     /// The subscriber whose cursor this one takes over (`was old_name`).
     package var was: String?
     package var place: Place?
@@ -108,6 +144,15 @@ package struct SubscriberRoute: Sendable {
     package func takes(from topic: Topic) -> Bool {
         from.contains { $0.matches(topic.name) }
     }
+}
+
+/// What follows a dead letter, which is kept in any case.
+package enum DeadAction: Hashable, Sendable {
+    case keep
+    /// The subscriber pauses.
+    case pause
+    /// The event is published to this topic as well.
+    case publish(String)
 }
 
 package enum DeliveryMethod: Sendable {
