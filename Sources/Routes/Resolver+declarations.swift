@@ -28,7 +28,9 @@ extension Resolver {
 
     func declarePolicy(_ entry: Checked) {
         guard let at = declare(entry, "retry policy", policies[entry.string(0)]?.at) else { return }
-        policies[entry.string(0)] = (policy(entry.statement.block, from: RetryPolicy()), at)
+        var places: [String: Place] = [:]
+        let policy = policy(entry.statement.block, from: RetryPolicy(), &places)
+        policies[entry.string(0)] = Policy(policy: policy, at: at, places: places)
     }
 
     func declareSubscriber(_ entry: Checked) {
@@ -120,9 +122,11 @@ extension Resolver {
 
     // MARK: retry policies
 
-    func policy(_ block: Block?, from base: RetryPolicy) -> RetryPolicy {
+    /// Notes in `places` where its lines stand, by keyword.
+    func policy(_ block: Block?, from base: RetryPolicy, _ places: inout [String: Place]) -> RetryPolicy {
         var policy = base
         for line in check(block?.statements ?? [], in: .retry) {
+            places[line.keyword.name] = line.statement.place
             switch line.keyword.name {
             case "attempts":
                 policy.attempts = if case .integer(let count) = line.values[0].value { count } else { nil }

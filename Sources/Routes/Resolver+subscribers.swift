@@ -29,7 +29,7 @@ extension Resolver {
         let batch = lines.first { $0.keyword.name == "batch" }
         if let method = methods.first {
             route.delivery = delivery(
-                method, batch: batch.map { BatchPolicy(count: $0.integer(0), every: $0.duration(2)) })
+                method, batch: batch.map { BatchPolicy(count: $0.integer(0), every: $0.duration(2)) }, &route.origins)
         }
         for line in lines { apply(line, method: methods.first, isWhole: isWhole, to: &route) }
         route.fingerprint = Fingerprint.of(route)
@@ -49,9 +49,10 @@ extension Resolver {
 
     private func apply(_ line: Checked, method: Checked?, isWhole: Bool, to route: inout SubscriberRoute) {
         let source = line.statement.source
+        route.origins[line.keyword.name] = .line(line.statement.place)
         switch line.keyword.name {
         case "from": route.from = line.values.compactMap { pattern($0, source) }
-        case "retry": route.retry = retry(line)
+        case "retry": route.retry = retry(line, &route.origins)
         case "concurrency": route.concurrency = line.integer(0)
         case "rate":
             if case .rate(let rate) = line.values[0].value {
@@ -70,7 +71,9 @@ extension Resolver {
         case "start": route.start = start(line)
         case "allow":
             needsRun(line, method, isWhole)
-            route.grants += grants(line)
+            let grants = grants(line)
+            for grant in grants { route.origins["allow \(grant.text)"] = .line(line.statement.place) }
+            route.grants += grants
         case "limits":
             needsRun(line, method, isWhole)
             limits(line, &route)
@@ -97,14 +100,16 @@ extension Resolver {
         return pattern
     }
 
-    private func retry(_ line: Checked) -> RetryPolicy {
+    private func retry(_ line: Checked, _ origins: inout [String: SettingOrigin]) -> RetryPolicy {
+        var own: [String: Place] = [:]
+        defer { for (name, place) in own { origins[name] = .line(place) } }
         guard let name = line.values.first else {
             if line.statement.block == nil {
                 diagnostics.error(
                     .missingArgument, "`retry` needs a policy's name or a block", hint: "write: \(usage(line.keyword))",
                     in: line.statement.source, line.statement.range)
             }
-            return policy(line.statement.block, from: RetryPolicy())
+            return policy(line.statement.block, from: RetryPolicy(), &own)
         }
         guard let known = policies[line.string(0)] else {
             let nearest = nearest(line.string(0), policies.map { ($0.key, $0.value.at) })
@@ -112,9 +117,10 @@ extension Resolver {
                 .unknownPolicy, "unknown retry policy \"\(line.string(0))\"",
                 hint: nearest?.hint ?? "declare it at the top level: retry \(line.string(0)) { … }",
                 related: nearest?.related ?? [], in: line.statement.source, name.range)
-            return policy(line.statement.block, from: RetryPolicy())
+            return policy(line.statement.block, from: RetryPolicy(), &own)
         }
-        return policy(line.statement.block, from: known.policy)
+        for (keyword, place) in known.places { origins[keyword] = .policy(line.string(0), place) }
+        return policy(line.statement.block, from: known.policy, &own)
     }
 
     private func deadAction(_ line: Checked) -> DeadAction {
@@ -163,6 +169,7 @@ extension Resolver {
 
     private func limits(_ line: Checked, _ route: inout SubscriberRoute) {
         for part in check(line.statement.block?.statements ?? [], in: .limits) {
+            route.origins[part.keyword.name] = .line(part.statement.place)
             switch part.values[0].value {
             case .duration(let cpu):
                 if cpu == .zero {
@@ -214,14 +221,18 @@ extension Resolver {
 
     // MARK: delivery
 
-    private func delivery(_ line: Checked, batch: BatchPolicy?) -> DeliveryMethod {
+    private func delivery(
+        _ line: Checked, batch: BatchPolicy?, _ origins: inout [String: SettingOrigin]
+    ) -> DeliveryMethod {
         let statements = line.statement.block?.statements ?? []
         switch line.keyword.name {
         case "run": return .run(plugin: line.string(0), settings: settings(statements), batch: batch)
         case "push":
             var push = PushRoute(url: line.string(0))
             for part in check(statements, in: .push) {
-                if part.keyword.name == "sign" {
+                let isSign = part.keyword.name == "sign"
+                origins[isSign ? "sign" : "header \(part.string(0))"] = .line(part.statement.place)
+                if isSign {
                     push.signing = part.values.compactMap {
                         if case .secret(let secret) = $0.value { secret } else { nil }
                     }
@@ -233,6 +244,7 @@ extension Resolver {
         default:
             var lease = Self.defaultLease
             for part in check(statements, in: .pull) {
+                origins["lease"] = .line(part.statement.place)
                 lease = part.duration(0)
                 if lease == .zero {
                     diagnostics.error(

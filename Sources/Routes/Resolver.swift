@@ -23,9 +23,16 @@ final class Resolver {
         }
     }
 
+    /// A named retry policy, and where its lines stand, by keyword.
+    struct Policy {
+        var policy: RetryPolicy
+        var at: Declared
+        var places: [String: Place]
+    }
+
     var lets: [String: (argument: Argument, at: Declared)] = [:]
     var topicNames: [String: Declared?] = [:]
-    var policies: [String: (policy: RetryPolicy, at: Declared)] = [:]
+    var policies: [String: Policy] = [:]
     var subscriberNames: [String: Declared] = [:]
     var tokenNames: [String: Declared] = [:]
     /// Which token a secret's value is of.

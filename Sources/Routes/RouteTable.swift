@@ -131,6 +131,9 @@ package struct SubscriberRoute: Sendable {
     /// Equal where the block, after expansion, says the same; used to tell what a reload changes. Layout and comments
     /// don't count. Secrets count by value.
     package var fingerprint: String = ""
+    /// Where settings come from, by keyword (`rate`; within blocks `attempts`, `backoff`, `timeout`, `cpu`, `memory`,
+    /// `lease`, `sign`), and by name where there are several (`allow mail`, `header X-Shop`). What is not here is a default. No part of the fingerprint.
+    package var origins: [String: SettingOrigin] = [:]
     /// Whether replays to this subscriber are refused (`replay deny`).
     package var refusesReplay = false
 
@@ -281,6 +284,22 @@ package struct TopicPattern: Hashable, Sendable {
 
     package static func == (a: TopicPattern, b: TopicPattern) -> Bool { a.text == b.text }
     package func hash(into hasher: inout Hasher) { hasher.combine(text) }
+}
+
+/// Where the value of a setting comes from.
+package enum SettingOrigin: Hashable, Sendable, CustomStringConvertible {
+    case standard
+    case line(Place)
+    /// A line of the named retry policy.
+    case policy(String, Place)
+
+    package var description: String {
+        switch self {
+        case .standard: "default"
+        case .line(let place): place.description
+        case .policy(let name, let place): "retry \(name), \(place)"
+        }
+    }
 }
 
 /// An in-file `test` block.
