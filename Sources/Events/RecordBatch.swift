@@ -33,8 +33,8 @@ package final class RecordBatch: @unchecked Sendable {
     package var first: Offset { self[0].offset }
     package var last: Offset { self[count - 1].offset }
 
-    /// Gives the records their offsets, time and checksum. Only the journal calls it, once, before it shows the batch
-    /// to anyone else.
+    /// Gives the records their offsets, time and checksum. The journal calls it, once, before it shows the batch to
+    /// anyone else; so does whoever makes up an event to see what filters say of it.
     package func stamp(first: Offset, time: Timestamp) {
         var offset = first
         for start in starts {

@@ -16,6 +16,22 @@ package struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
     package var hint: String?
     /// The line it stands in, without its line break.
     package var sourceLine: String?
+    /// Other places that belong to it: the first of two declarations, what a name was mistaken for.
+    package var related: [Related] = []
+
+    package struct Related: Hashable, Sendable {
+        package var place: Place
+        package var message: String
+        /// In UTF-16 units, from 1, where ``place`` counts Unicode scalars.
+        package var editorColumn: Int
+
+        init(_ message: String, in source: SourceText, _ range: Range<Int>) {
+            place = source.place(of: range.lowerBound)
+            self.message = message
+            let before = source.line(of: range.lowerBound).unicodeScalars.prefix(place.column - 1)
+            editorColumn = before.reduce(1) { $0 + UTF16.width($1) }
+        }
+    }
 
     init(_ severity: Severity, _ code: DiagnosticCode, _ message: String, hint: String? = nil) {
         self.severity = severity
@@ -93,6 +109,7 @@ package struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
 struct Diagnostics {
     private(set) var all: [Diagnostic] = []
     private(set) var errorCount = 0
+    private var warningCount = 0
 
     var isFull: Bool { errorCount >= Limits.routesErrorsMax }
     var hasErrors: Bool { errorCount > 0 }
@@ -112,8 +129,18 @@ struct Diagnostics {
 
     mutating func add(_ diagnostic: Diagnostic) {
         guard !isFull else { return }
+        guard diagnostic.severity == .error else {
+            warningCount += 1
+            if warningCount <= Limits.routesWarningsMax {
+                all.append(diagnostic)
+            } else if warningCount == Limits.routesWarningsMax + 1 {
+                all.append(
+                    Diagnostic(
+                        .warning, .tooMany, "more than \(Limits.routesWarningsMax) warnings; the rest is not shown"))
+            }
+            return
+        }
         all.append(diagnostic)
-        guard diagnostic.severity == .error else { return }
         errorCount += 1
         if isFull {
             all.append(
@@ -122,16 +149,22 @@ struct Diagnostics {
     }
 
     mutating func error(
-        _ code: DiagnosticCode, _ message: String, hint: String? = nil, in source: SourceText, _ range: Range<Int>
+        _ code: DiagnosticCode, _ message: String, hint: String? = nil, related: [Diagnostic.Related] = [],
+        in source: SourceText, _ range: Range<Int>
     ) {
         guard !isFull else { return }
-        add(Diagnostic(.error, code, message, hint: hint, in: source, range))
+        var diagnostic = Diagnostic(.error, code, message, hint: hint, in: source, range)
+        diagnostic.related = related
+        add(diagnostic)
     }
 
     mutating func warning(
-        _ code: DiagnosticCode, _ message: String, hint: String? = nil, in source: SourceText, _ range: Range<Int>
+        _ code: DiagnosticCode, _ message: String, hint: String? = nil, related: [Diagnostic.Related] = [],
+        in source: SourceText, _ range: Range<Int>
     ) {
-        guard !isFull else { return }
-        add(Diagnostic(.warning, code, message, hint: hint, in: source, range))
+        guard !isFull, warningCount <= Limits.routesWarningsMax else { return }
+        var diagnostic = Diagnostic(.warning, code, message, hint: hint, in: source, range)
+        diagnostic.related = related
+        add(diagnostic)
     }
 }

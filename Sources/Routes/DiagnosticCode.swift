@@ -46,12 +46,15 @@ package enum DiagnosticCode: String, Sendable, CaseIterable {
     case badFilter = "R040"
     case conflict = "R050"
     case badGrant = "R051"
-    case notServed = "R060"
+    /// R060 said that a keyword was not served yet.
+    case unprotected = "R061"
 
     // Warnings.
     case topicUnread = "R101"
     case filterNeverTrue = "R102"
     case mixedConnectives = "R103"
     case patternMatchesNothing = "R104"
+    case deadLetterLoop = "R105"
+    case nothingPublishes = "R106"
     case tooMany = "R199"
 }

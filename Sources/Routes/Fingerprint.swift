@@ -21,6 +21,7 @@ enum Fingerprint {
         text.add("rate", route.rate.map { "\($0.count) \($0.per.milliseconds)" } ?? "")
         text.add("ordered", "\(route.ordered) \(route.paused) \(route.refusesReplay)")
         text.add("start", "\(route.start)")
+        text.add("dead", "\(route.onDead)")
         text.add("was", route.was ?? "")
         text.add("grants", route.grants.map { "\($0)" }.sorted().joined(separator: "\u{1}"))
         text.add("limits", "\(route.limits.cpu.milliseconds) \(route.limits.memory)")

@@ -20,6 +20,9 @@ struct Lexer {
     let source: SourceText
     /// The byte where the next token is looked for.
     var at: Int
+    /// Braces to be read where none stand, by offset, and how many of them have been.
+    var repairs: [BraceRepair.Insertion] = []
+    private var repaired = 0
 
     init(_ source: SourceText) {
         self.source = source
@@ -27,7 +30,12 @@ struct Lexer {
     }
 
     mutating func next() -> Token {
-        source.bytes.withUnsafeBufferPointer { bytes in
+        if repaired < repairs.count, repairs[repaired].offset <= at {
+            let repair = repairs[repaired]
+            repaired += 1
+            return Token(kind: repair.opens ? .leftBrace : .rightBrace, range: repair.offset..<repair.offset)
+        }
+        return source.bytes.withUnsafeBufferPointer { bytes in
             skipSpace(bytes)
             guard at < bytes.count else { return Token(kind: .end, range: bytes.count..<bytes.count) }
             let start = at

@@ -18,6 +18,9 @@ extension Limits {
     /// Errors reported in one run; further ones are mostly echoes.
     package static let routesErrorsMax = 50
 
+    /// Warnings shown in one run; more are rarely read, and each holds its line.
+    package static let routesWarningsMax = 200
+
     /// Arguments of one statement.
     package static let routesArgumentsMax = 1_000
 

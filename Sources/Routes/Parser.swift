@@ -19,6 +19,7 @@ struct Parser {
     private var depth = 0
     /// Keywords that their block doesn't know. Each will be an error, so enough of them end the run.
     private var unknownKeywords = 0
+    private var braceIsMissing = false
     private(set) var diagnostics: Diagnostics
 
     init(_ source: SourceText, _ diagnostics: Diagnostics) {
@@ -29,8 +30,29 @@ struct Parser {
     }
 
     mutating func parse() -> [Statement] {
+        let before = self
+        let (statements, bracesFit) = document()
+        guard !bracesFit else { return statements }
+        // Where braces don't pair, what follows is misread. Indentation tells which one is likely missing.
+        var repair = BraceRepair(source)
+        guard repair.find() else { return statements }
+        self = before
+        lexer = Lexer(source)
+        lexer.repairs = repair.insertions
+        for missing in repair.missing {
+            error(
+                .unclosedBlock, missing.opens ? "`{` is missing here" : "this block is not closed", hint: missing.hint,
+                missing.range)
+        }
+        token = lexer.next()
+        return document().statements
+    }
+
+    /// All statements, and whether every brace has its other.
+    private mutating func document() -> (statements: [Statement], bracesFit: Bool) {
         var isDamaged = false
-        return statements(in: .top, open: nil, &isDamaged)
+        let statements = statements(in: .top, open: nil, &isDamaged)
+        return (statements, !braceIsMissing)
     }
 
     private mutating func advance() { token = lexer.next() }
@@ -57,6 +79,7 @@ struct Parser {
             case .end:
                 if let open {
                     error(.unclosedBlock, "this block is not closed", hint: "add `}`", open)
+                    braceIsMissing = true
                     isDamaged = true
                 }
                 return result
@@ -65,10 +88,12 @@ struct Parser {
                     advance()
                     return result
                 }
+                braceIsMissing = true
                 error(.strayBrace, "unexpected `}`", hint: "no block is open here", token.range)
                 advance()
             case .word:
                 if let open, startsNewTopLevelStatement(in: context) {
+                    braceIsMissing = true
                     error(
                         .unclosedBlock, "this block is not closed",
                         hint: "add `}` before line \(source.place(of: token.range.lowerBound).line)", open)

@@ -60,7 +60,7 @@ enum Quantity {
             "s": .seconds(1), "m": .seconds(60), "h": .seconds(3_600), "d": .seconds(86_400),
         ]
         guard let per = units[String(parts[1])] else { return .unknownUnit("/\(parts[1])") }
-        guard let count = whole(parts[0]) else { return .tooLarge }
+        guard let count = whole(parts[0]) else { return parts[0].contains(".") ? .unknownUnit(".") : .tooLarge }
         return .value(Rate(count: count, per: per))
     }
 
@@ -75,6 +75,7 @@ enum Quantity {
         guard !digits.isEmpty else { return .notNumeric }
         let unit = word.dropFirst(digits.count)
         if unit.isEmpty { return .noUnit }
+        if unit.first == "." { return .unknownUnit(".") }
         guard let scale = units[String(unit)] else { return .unknownUnit(String(unit)) }
         guard let count = whole(digits) else { return .tooLarge }
         let (product, overflow) = count.multipliedReportingOverflow(by: scale)

@@ -4,12 +4,13 @@ import Events
 import Filtering
 
 extension Resolver {
-    private func declare(_ entry: Checked, _ what: String, _ first: Declared?) -> Declared? {
+    func declare(_ entry: Checked, _ what: String, _ first: Declared?) -> Declared? {
         let at = Declared(source: entry.statement.source, range: entry.values[0].range)
         guard let first else { return at }
         diagnostics.error(
             .duplicate, "\(what) \"\(entry.string(0))\" is declared twice",
-            hint: "rename or remove one (the first is at \(first.place))", in: at.source, at.range)
+            hint: "rename or remove one (the first is at \(first.place))", related: first.related("the first"),
+            in: at.source, at.range)
         return nil
     }
 
@@ -27,7 +28,9 @@ extension Resolver {
 
     func declarePolicy(_ entry: Checked) {
         guard let at = declare(entry, "retry policy", policies[entry.string(0)]?.at) else { return }
-        policies[entry.string(0)] = (policy(entry.statement.block, from: RetryPolicy()), at)
+        var places: [String: Place] = [:]
+        let policy = policy(entry.statement.block, from: RetryPolicy(), &places)
+        policies[entry.string(0)] = Policy(policy: policy, at: at, places: places)
     }
 
     func declareSubscriber(_ entry: Checked) {
@@ -82,25 +85,48 @@ extension Resolver {
     /// Whether a topic of this name is declared; reported where not.
     func isKnown(topic name: String, _ range: Range<Int>, _ source: SourceText) -> Bool {
         if topicNames.keys.contains(name) { return true }
+        let nearest = nearest(name, topicNames.compactMap { name, at in at.map { (name, $0) } })
         diagnostics.error(
-            .unknownTopic, "unknown topic \"\(name)\"",
-            hint: suggestion(name, topicNames.compactMap { name, at in at.map { (name, $0) } })
-                ?? "declare it: topic \(name) { … }", in: source, range)
+            .unknownTopic, "unknown topic \"\(Self.shortened(name))\"",
+            hint: lets[name] != nil
+                ? "`let` names values, not topics"
+                : nearest?.hint ?? "declare it: topic \(Self.shortened(name)) { … }",
+            related: lets[name]?.at.related("the `let`") ?? nearest?.related ?? [],
+            in: source, range)
         return false
     }
 
-    func suggestion(_ name: String, _ declared: [(String, Declared)]) -> String? {
+    /// Whether a subscriber of this name is declared; reported where not.
+    func isKnown(subscriber name: String, _ range: Range<Int>, _ source: SourceText) -> Bool {
+        if subscriberNames.keys.contains(name) { return true }
+        let nearest = nearest(name, subscriberNames.map { ($0.key, $0.value) })
+        diagnostics.error(
+            .unknownSubscriber, "unknown subscriber \"\(name)\"", hint: nearest?.hint, related: nearest?.related ?? [],
+            in: source, range)
+        return false
+    }
+
+    func nearest(
+        _ name: String, _ declared: [(String, Declared)]
+    ) -> (hint: String, related: [Diagnostic.Related])? {
+        // Every name is looked at, which is for the errors that will be shown.
+        guard !diagnostics.isFull else { return nil }
         guard let nearest = Suggestion.nearest(to: name, in: declared.map(\.0).sorted()),
             let at = declared.first(where: { $0.0 == nearest })?.1
         else { return nil }
-        return "did you mean \"\(nearest)\"? (declared at \(at.place.file):\(at.place.line))"
+        return (
+            "did you mean \"\(nearest)\"? (declared at \(at.place.file):\(at.place.line))",
+            at.related("\"\(nearest)\" is declared here")
+        )
     }
 
     // MARK: retry policies
 
-    func policy(_ block: Block?, from base: RetryPolicy) -> RetryPolicy {
+    /// Notes in `places` where its lines stand, by keyword.
+    func policy(_ block: Block?, from base: RetryPolicy, _ places: inout [String: Place]) -> RetryPolicy {
         var policy = base
         for line in check(block?.statements ?? [], in: .retry) {
+            places[line.keyword.name] = line.statement.place
             switch line.keyword.name {
             case "attempts":
                 policy.attempts = if case .integer(let count) = line.values[0].value { count } else { nil }
@@ -146,7 +172,8 @@ extension Resolver {
         if lines.count > 1 {
             diagnostics.error(
                 .conflict, "mail goes either to a directory or to a server", hint: "remove one",
-                in: lines[1].statement.source, lines[1].statement.range)
+                related: lines[0].statement.related("the other"), in: lines[1].statement.source,
+                lines[1].statement.range)
         }
         guard let line = lines.first else {
             if entry.statement.block?.isDamaged == false, entry.statement.block?.statements.isEmpty == true {

@@ -15,6 +15,7 @@ extension Resolver {
             diagnostics.error(
                 .conflict, "a subscriber has one of `run`, `push` and `pull`",
                 hint: "declare a second subscriber (the first is at \(methods[0].statement.place))",
+                related: methods[0].statement.related("the first"),
                 in: second.statement.source, second.statement.range)
         }
         if isWhole {
@@ -28,10 +29,11 @@ extension Resolver {
         let batch = lines.first { $0.keyword.name == "batch" }
         if let method = methods.first {
             route.delivery = delivery(
-                method, batch: batch.map { BatchPolicy(count: $0.integer(0), every: $0.duration(2)) })
+                method, batch: batch.map { BatchPolicy(count: $0.integer(0), every: $0.duration(2)) }, &route.origins)
         }
         for line in lines { apply(line, method: methods.first, isWhole: isWhole, to: &route) }
         route.fingerprint = Fingerprint.of(route)
+        subscriberIndex[name] = table.subscribers.count
         table.subscribers.append(route)
     }
 
@@ -47,27 +49,31 @@ extension Resolver {
 
     private func apply(_ line: Checked, method: Checked?, isWhole: Bool, to route: inout SubscriberRoute) {
         let source = line.statement.source
+        route.origins[line.keyword.name] = .line(line.statement.place)
         switch line.keyword.name {
         case "from": route.from = line.values.compactMap { pattern($0, source) }
-        case "retry": route.retry = retry(line)
+        case "retry": route.retry = retry(line, &route.origins)
         case "concurrency": route.concurrency = line.integer(0)
         case "rate":
             if case .rate(let rate) = line.values[0].value {
                 if rate.count == 0 {
                     diagnostics.error(
-                        .outOfRange, "a rate of zero delivers nothing", hint: "write: paused", in: source,
+                        .outOfRange, "a rate of zero delivers nothing", hint: "write: pause", in: source,
                         line.values[0].range)
                 }
                 route.rate = rate
             }
         case "ordered": route.ordered = true
-        case "paused": route.paused = true
+        case "pause": route.paused = true
+        case "on": route.onDead = deadAction(line)
         case "replay": route.refusesReplay = true
         case "was": was(line, &route)
         case "start": route.start = start(line)
         case "allow":
             needsRun(line, method, isWhole)
-            route.grants += grants(line)
+            let grants = grants(line)
+            for grant in grants { route.origins["allow \(grant.text)"] = .line(line.statement.place) }
+            route.grants += grants
         case "limits":
             needsRun(line, method, isWhole)
             limits(line, &route)
@@ -84,34 +90,59 @@ extension Resolver {
             hint: "remove it", in: line.statement.source, line.statement.range)
     }
 
-    private func pattern(_ value: PlacedBound, _ source: SourceText) -> TopicPattern? {
+    func pattern(_ value: PlacedBound, _ source: SourceText) -> TopicPattern? {
         guard case .name(let text) = value.value else { return nil }
         let pattern = TopicPattern(text, place: source.place(of: value.range.lowerBound))
         guard pattern.isWildcard else { return isKnown(topic: text, value.range, source) ? pattern : nil }
-        if !topicNames.keys.contains(where: pattern.matches) {
+        if topicIndex.names(matching: pattern).isEmpty {
             diagnostics.warning(.patternMatchesNothing, "no topic matches `\(text)`", in: source, value.range)
         }
         return pattern
     }
 
-    private func retry(_ line: Checked) -> RetryPolicy {
+    private func retry(_ line: Checked, _ origins: inout [String: SettingOrigin]) -> RetryPolicy {
+        var own: [String: Place] = [:]
+        defer { for (name, place) in own { origins[name] = .line(place) } }
         guard let name = line.values.first else {
             if line.statement.block == nil {
                 diagnostics.error(
                     .missingArgument, "`retry` needs a policy's name or a block", hint: "write: \(usage(line.keyword))",
                     in: line.statement.source, line.statement.range)
             }
-            return policy(line.statement.block, from: RetryPolicy())
+            return policy(line.statement.block, from: RetryPolicy(), &own)
         }
         guard let known = policies[line.string(0)] else {
-            let near = suggestion(line.string(0), policies.map { ($0.key, $0.value.at) })
+            let nearest = nearest(line.string(0), policies.map { ($0.key, $0.value.at) })
             diagnostics.error(
                 .unknownPolicy, "unknown retry policy \"\(line.string(0))\"",
-                hint: near ?? "declare it at the top level: retry \(line.string(0)) { … }", in: line.statement.source,
-                name.range)
-            return policy(line.statement.block, from: RetryPolicy())
+                hint: nearest?.hint ?? "declare it at the top level: retry \(line.string(0)) { … }",
+                related: nearest?.related ?? [], in: line.statement.source, name.range)
+            return policy(line.statement.block, from: RetryPolicy(), &own)
         }
-        return policy(line.statement.block, from: known.policy)
+        for (keyword, place) in known.places { origins[keyword] = .policy(line.string(0), place) }
+        return policy(line.statement.block, from: known.policy, &own)
+    }
+
+    private func deadAction(_ line: Checked) -> DeadAction {
+        switch line.string(1) {
+        case "pause": return .pause
+        case "publish":
+            let topic = line.string(2)
+            guard !refusedAsSystem(topic, line.values[2].range, line.statement.source),
+                isKnown(topic: topic, line.values[2].range, line.statement.source)
+            else { return .keep }
+            return .publish(topic)
+        default: return .keep
+        }
+    }
+
+    /// Whether `topic` is a system topic, which nobody may publish to; reported where it is.
+    func refusedAsSystem(_ topic: String, _ range: Range<Int>, _ source: SourceText) -> Bool {
+        guard topic.hasPrefix("$") else { return false }
+        diagnostics.error(
+            .badGrant, "system topics are written by Fairlead alone", hint: "name a topic of your own", in: source,
+            range)
+        return true
     }
 
     private func was(_ line: Checked, _ route: inout SubscriberRoute) {
@@ -121,6 +152,7 @@ extension Resolver {
                 .conflict,
                 name == route.name ? "`was` names the subscriber itself" : "\"\(name)\" is still a subscriber",
                 hint: name == route.name ? "remove it" : "remove the old block (at \(other.place)), or this line",
+                related: other.related("the subscriber \"\(name)\""),
                 in: line.statement.source, line.values[0].range)
         }
         route.was = name
@@ -137,6 +169,7 @@ extension Resolver {
 
     private func limits(_ line: Checked, _ route: inout SubscriberRoute) {
         for part in check(line.statement.block?.statements ?? [], in: .limits) {
+            route.origins[part.keyword.name] = .line(part.statement.place)
             switch part.values[0].value {
             case .duration(let cpu):
                 if cpu == .zero {
@@ -178,12 +211,7 @@ extension Resolver {
         case "publish":
             return rest.compactMap { value in
                 guard case .name(let topic) = value.value else { return nil }
-                if topic.hasPrefix("$") {
-                    diagnostics.error(
-                        .badGrant, "system topics are written by Fairlead alone", in: line.statement.source, value.range
-                    )
-                    return nil
-                }
+                guard !refusedAsSystem(topic, value.range, line.statement.source) else { return nil }
                 return isKnown(topic: topic, value.range, line.statement.source) ? .publish(topic) : nil
             }
         case "env": return rest.compactMap { if case .name(let name) = $0.value { .env(name) } else { nil } }
@@ -193,14 +221,18 @@ extension Resolver {
 
     // MARK: delivery
 
-    private func delivery(_ line: Checked, batch: BatchPolicy?) -> DeliveryMethod {
+    private func delivery(
+        _ line: Checked, batch: BatchPolicy?, _ origins: inout [String: SettingOrigin]
+    ) -> DeliveryMethod {
         let statements = line.statement.block?.statements ?? []
         switch line.keyword.name {
         case "run": return .run(plugin: line.string(0), settings: settings(statements), batch: batch)
         case "push":
             var push = PushRoute(url: line.string(0))
             for part in check(statements, in: .push) {
-                if part.keyword.name == "sign" {
+                let isSign = part.keyword.name == "sign"
+                origins[isSign ? "sign" : "header \(part.string(0))"] = .line(part.statement.place)
+                if isSign {
                     push.signing = part.values.compactMap {
                         if case .secret(let secret) = $0.value { secret } else { nil }
                     }
@@ -212,6 +244,7 @@ extension Resolver {
         default:
             var lease = Self.defaultLease
             for part in check(statements, in: .pull) {
+                origins["lease"] = .line(part.statement.place)
                 lease = part.duration(0)
                 if lease == .zero {
                     diagnostics.error(
@@ -245,6 +278,7 @@ extension Resolver {
                 diagnostics.error(
                     .repeated, "`\(statement.keyword)` stands twice here",
                     hint: "several values: \(statement.keyword) [a, b] (the first is at \(first.place))",
+                    related: first.related("the first"),
                     in: statement.source, statement.range)
                 continue
             }

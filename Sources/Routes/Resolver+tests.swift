@@ -19,13 +19,7 @@ extension Resolver {
             default:
                 for value in line.values {
                     guard case .name(let name) = value.value else { continue }
-                    guard subscriberNames[name] != nil else {
-                        diagnostics.error(
-                            .unknownSubscriber, "unknown subscriber \"\(name)\"",
-                            hint: suggestion(name, Array(subscriberNames.map { ($0.key, $0.value) })), in: source,
-                            value.range)
-                        continue
-                    }
+                    guard isKnown(subscriber: name, value.range, source) else { continue }
                     if line.keyword.name == "expect" { test.expected.append(name) } else { test.rejected.append(name) }
                 }
             }

@@ -11,7 +11,7 @@ extension Resolver {
             if let first = lets[name] {
                 diagnostics.error(
                     .duplicate, "`let \(name)` is already there",
-                    hint: "rename one (the first is at \(first.at.place))",
+                    hint: "rename one (the first is at \(first.at.place))", related: first.at.related("the first"),
                     in: at.source, at.range)
             } else {
                 lets[name] = (statement.arguments[1], at)
@@ -153,7 +153,10 @@ extension Resolver {
             guard word.first?.isNumber == true || word.hasPrefix("-") else { return .refused(.otherType) }
             let digits = word.hasPrefix("-") ? String(word.dropFirst()) : word
             guard let magnitude = Quantity.whole(digits) else {
-                return .refused(.bad(.wrongArgument, "`\(word)` is not a whole number", hint: nil))
+                return .refused(
+                    .bad(
+                        .wrongArgument, "`\(Self.shortened(word))` is not a whole number",
+                        hint: "write a number without a unit"))
             }
             let value = word.hasPrefix("-") ? -magnitude : magnitude
             guard range.contains(value) else {
@@ -171,7 +174,7 @@ extension Resolver {
             )
         case .string, .text, .url, .time:
             return .refused(
-                Quantity.whole(word) == nil && !word.contains("/")
+                Quantity.whole(word) == nil && !word.contains { "/.@".contains($0) }
                     ? .otherType
                     : .bad(
                         .wrongArgument, "expected \(type.name), found `\(Self.shortened(word))`",
@@ -244,6 +247,9 @@ extension Resolver {
                 }
             // `5GB` where a duration is expected may fit another choice.
             if what == "duration", case .value = Quantity.size(word) { return .refused(.otherType) }
+            if what == "duration", given != ".", case .unknownUnit(".") = Quantity.size(word) {
+                return .refused(.otherType)
+            }
             if what == "size", case .value = Quantity.duration(word) { return .refused(.otherType) }
             let message =
                 given == "."
@@ -363,7 +369,9 @@ extension Resolver {
                             .fileMissing, "\(path) is no UTF-8 text of at most \(Limits.eventBytesMax) bytes", hint: nil
                         ))
                 }
-                return fitting(readText(text, as: type, isQuoted: false), "the file \(path)", type)
+                // A file ends in a line break that is no part of its secret or number.
+                let value = type == .text || type == .string || type == .value ? text : Self.withoutLineBreak(text)
+                return fitting(readText(value, as: type, isQuoted: false), "the file \(path)", type)
             } catch {
                 return .refused(
                     .bad(
@@ -371,6 +379,10 @@ extension Resolver {
                     ))
             }
         }
+    }
+
+    private static func withoutLineBreak(_ text: String) -> String {
+        text.last?.isNewline == true ? String(text.dropLast()) : text
     }
 
     private func fitting(_ reading: ShapeMatch.Reading, _ origin: String, _ type: ArgumentType) -> ShapeMatch.Reading {

@@ -17,12 +17,29 @@ final class Resolver {
         var source: SourceText
         var range: Range<Int>
         var place: Place { source.place(of: range.lowerBound) }
+
+        func related(_ message: String) -> [Diagnostic.Related] {
+            [Diagnostic.Related(message, in: source, range)]
+        }
+    }
+
+    /// A named retry policy, and where its lines stand, by keyword.
+    struct Policy {
+        var policy: RetryPolicy
+        var at: Declared
+        var places: [String: Place]
     }
 
     var lets: [String: (argument: Argument, at: Declared)] = [:]
     var topicNames: [String: Declared?] = [:]
-    var policies: [String: (policy: RetryPolicy, at: Declared)] = [:]
+    var policies: [String: Policy] = [:]
     var subscriberNames: [String: Declared] = [:]
+    var tokenNames: [String: Declared] = [:]
+    /// Which token a secret's value is of.
+    var tokenSecrets: [String: String] = [:]
+    /// By name, where in the table a subscriber is.
+    var subscriberIndex: [String: Int] = [:]
+    lazy var topicIndex = TopicIndex(topicNames.keys.sorted())
     /// Values already reported as missing, so that one use is reported once.
     var reported: Set<String> = []
     /// The `let`s whose value has been reported as bad.
@@ -55,6 +72,8 @@ final class Resolver {
                 }
             case "data": table.server.data = entry.string(0)
             case "plugins": table.server.plugins = entry.string(0)
+            case "insecure": table.server.insecure = entry.string(0) == "yes"
+            case "tls": resolveTLS(entry)
             case "mail": resolveMail(entry)
             case "topic": resolveTopic(entry)
             case "subscriber": resolveSubscriber(entry)
@@ -62,6 +81,9 @@ final class Resolver {
             default: break
             }
         }
+        // After the subscribers, whose names they refer to.
+        for entry in checked where entry.keyword.name == "token" { resolveToken(entry) }
+        if !statements.contains(where: { $0.keyword == "token" }) { refuseOpenListening(checked) }
         for name in Self.systemTopics where !table.topics.contains(where: { $0.name == name }) {
             var topic = TopicRoute(name: name)
             topic.retainAge = Self.systemTopicRetention
@@ -98,17 +120,10 @@ final class Resolver {
                 reportUnknown(statement, in: context)
                 continue
             }
-            if keyword.isNotServed {
-                diagnostics.error(
-                    .notServed, "`\(keyword.name)` is not supported yet",
-                    hint: "remove it; the server binds to loopback only, so put a proxy in front of it",
-                    in: statement.source, statement.range)
-                continue
-            }
             if !keyword.isRepeatable, let first = first[keyword.name] {
                 diagnostics.error(
                     .repeated, "`\(keyword.name)` stands twice here",
-                    hint: "remove one (the first is at \(first.place))",
+                    hint: "remove one (the first is at \(first.place))", related: first.related("the first"),
                     in: statement.source, statement.range)
                 continue
             }
@@ -146,7 +161,7 @@ final class Resolver {
 
     private func reportUnknown(_ statement: Statement, in context: BlockKind) {
         let name = statement.keyword
-        let here = Schema.keywords(in: context).filter { !$0.isNotServed }.map(\.name)
+        let here = Schema.keywords(in: context).map(\.name)
         if let elsewhere = Schema.contexts[name] {
             diagnostics.error(
                 .misplaced, "`\(name)` does not belong in \(context.name)",

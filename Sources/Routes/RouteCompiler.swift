@@ -34,6 +34,7 @@ struct Loader<Sources: RouteSources> {
     private let sources: Sources
     private(set) var diagnostics = Diagnostics()
     private(set) var files: [String] = []
+    private var known: Set<String> = []
     private var bytesLeft = Limits.routesBytesMax
 
     init(_ sources: Sources) {
@@ -61,7 +62,7 @@ struct Loader<Sources: RouteSources> {
             report(.includeCycle, "files include each other in a circle", cycle)
             return []
         }
-        guard !files.contains(path) || chain.isEmpty else {
+        guard !known.contains(path) || chain.isEmpty else {
             report(.duplicate, "\(path) is included twice", "remove one of the two")
             return []
         }
@@ -70,6 +71,7 @@ struct Loader<Sources: RouteSources> {
             return []
         }
         files.append(path)
+        known.insert(path)
         let bytes: [UInt8]
         do {
             bytes = try sources.bytes(of: path)
@@ -118,11 +120,13 @@ struct Loader<Sources: RouteSources> {
 
     private mutating func isText(_ source: SourceText) -> Bool {
         if let line = source.firstLine(longerThan: Limits.routesLineBytesMax) {
-            diagnostics.add(
-                Diagnostic(
-                    .error, .tooLarge,
-                    "\(source.path):\(line): the line is longer than \(Limits.routesLineBytesMax) bytes",
-                    hint: "put large texts into files: file(\"path\")"))
+            var diagnostic = Diagnostic(
+                .error, .tooLarge,
+                "\(source.path):\(line): the line is longer than \(Limits.routesLineBytesMax) bytes",
+                hint: "put large texts into files: file(\"path\")")
+            // Without the line, which is too long to show.
+            diagnostic.place = Place(file: source.path, line: line, column: 1)
+            diagnostics.add(diagnostic)
             return false
         }
         let bad = source.bytes.withUnsafeBufferPointer { UTF8Check.firstInvalid($0) }

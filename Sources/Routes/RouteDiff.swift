@@ -12,7 +12,7 @@ package struct RouteDiff: Hashable, Sendable {
     package var changedTopics: [String] = []
     /// Keywords whose change needs a restart, as `listen 127.0.0.1:8080 → 127.0.0.1:9090`.
     package var restartOnly: [String] = []
-    /// Keywords of the top level that changed and need no restart: `plugins`, `mail`.
+    /// Keywords of the top level that changed and need no restart: `plugins`, `mail`, `token`.
     package var settings: [String] = []
 
     package init(from old: RouteTable, to new: RouteTable) {
@@ -44,8 +44,27 @@ package struct RouteDiff: Hashable, Sendable {
         if old.server.data != new.server.data {
             restartOnly.append("data \"\(old.server.data)\" → \"\(new.server.data)\"")
         }
+        if old.server.insecure != new.server.insecure {
+            restartOnly.append("insecure \(old.server.insecure ? "yes → no" : "no → yes")")
+        }
+        if old.server.tls != new.server.tls {
+            restartOnly.append("tls \(Self.text(old.server.tls)) → \(Self.text(new.server.tls))")
+        }
         if old.server.plugins != new.server.plugins { settings.append("plugins") }
         if old.mail != new.mail { settings.append("mail") }
+        if Self.withoutPlaces(old.server.tokens) != Self.withoutPlaces(new.server.tokens) { settings.append("token") }
+    }
+
+    private static func text(_ tls: TLSRoute?) -> String {
+        tls.map { "\"\($0.certificate)\", \"\($0.key)\"" } ?? "off"
+    }
+
+    private static func withoutPlaces(_ tokens: [TokenRoute]) -> [TokenRoute] {
+        tokens.map { token in
+            var token = token
+            token.place = nil
+            return token
+        }
     }
 
     package var isEmpty: Bool {

@@ -17,7 +17,7 @@ package struct RouteTable: Sendable {
     package init() {}
 }
 
-/// What can change only by a restart.
+/// The server itself. What doesn't say otherwise can change only by a restart.
 package struct ServerSettings: Hashable, Sendable {
     package var host = "127.0.0.1"
     package var port = 8080
@@ -25,8 +25,43 @@ package struct ServerSettings: Hashable, Sendable {
     package var data = "data"
     /// The folder of plugins; relative to the folder of routes.conf. May change by reload.
     package var plugins = "Plugins"
+    /// Whether it may listen beyond loopback without a token.
+    package var insecure = false
+    /// nil serves plain HTTP.
+    package var tls: TLSRoute?
+    /// By declaration; none lets everybody in. May change by reload.
+    package var tokens: [TokenRoute] = []
 
     package init() {}
+}
+
+/// A client's token and what it may do: at least one of the scopes.
+package struct TokenRoute: Hashable, Sendable {
+    package var name: String
+    package var secret: Secret
+    /// Topics that it may publish to; patterns never mean system topics.
+    package var publish: [TopicPattern] = []
+    /// Names of pull subscribers.
+    package var pull: [String] = []
+    package var read = false
+    package var admin = false
+    package var place: Place?
+
+    package init(name: String, secret: Secret) {
+        self.name = name
+        self.secret = secret
+    }
+}
+
+/// PEM files; relative to the folder of routes.conf.
+package struct TLSRoute: Hashable, Sendable {
+    package var certificate: String
+    package var key: String
+
+    package init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
+    }
 }
 
 package enum MailSettings: Hashable, Sendable {
@@ -89,12 +124,16 @@ package struct SubscriberRoute: Sendable {
     package var grants: [Grant] = []
     package var limits = PluginLimits()
     package var paused = false
+    package var onDead: DeadAction = .keep
     /// The subscriber whose cursor this one takes over (`was old_name`).
     package var was: String?
     package var place: Place?
     /// Equal where the block, after expansion, says the same; used to tell what a reload changes. Layout and comments
     /// don't count. Secrets count by value.
     package var fingerprint: String = ""
+    /// Where settings come from, by keyword (`rate`; within blocks `attempts`, `backoff`, `timeout`, `cpu`, `memory`,
+    /// `lease`, `sign`), and by name where there are several (`allow mail`, `header X-Shop`). What is not here is a default. No part of the fingerprint.
+    package var origins: [String: SettingOrigin] = [:]
     /// Whether replays to this subscriber are refused (`replay deny`).
     package var refusesReplay = false
 
@@ -108,6 +147,15 @@ package struct SubscriberRoute: Sendable {
     package func takes(from topic: Topic) -> Bool {
         from.contains { $0.matches(topic.name) }
     }
+}
+
+/// What follows a dead letter, which is kept in any case.
+package enum DeadAction: Hashable, Sendable {
+    case keep
+    /// The subscriber pauses.
+    case pause
+    /// The event is published to this topic as well.
+    case publish(String)
 }
 
 package enum DeliveryMethod: Sendable {
@@ -236,6 +284,22 @@ package struct TopicPattern: Hashable, Sendable {
 
     package static func == (a: TopicPattern, b: TopicPattern) -> Bool { a.text == b.text }
     package func hash(into hasher: inout Hasher) { hasher.combine(text) }
+}
+
+/// Where the value of a setting comes from.
+package enum SettingOrigin: Hashable, Sendable, CustomStringConvertible {
+    case standard
+    case line(Place)
+    /// A line of the named retry policy.
+    case policy(String, Place)
+
+    package var description: String {
+        switch self {
+        case .standard: "default"
+        case .line(let place): place.description
+        case .policy(let name, let place): "retry \(name), \(place)"
+        }
+    }
 }
 
 /// An in-file `test` block.

@@ -4,7 +4,7 @@ import Events
 
 /// What kind of block a statement stands in.
 enum BlockKind: Hashable, CaseIterable, Sendable {
-    case top, topic, retry, subscriber, push, pull, limits, mail, smtp, test
+    case top, topic, retry, subscriber, push, pull, limits, mail, smtp, token, tls, test
     /// A plugin's settings: any keyword, nested at will.
     case settings
     /// A test's event: attributes and paths into the data.
@@ -17,7 +17,7 @@ enum BlockKind: Hashable, CaseIterable, Sendable {
     /// Its statements have one value each, so that several may share a line: `{ user "shop" password secret("X") }`.
     var sharesLines: Bool {
         switch self {
-        case .settings, .event, .smtp, .limits, .mail, .pull: true
+        case .settings, .event, .smtp, .limits, .mail, .pull, .tls: true
         default: false
         }
     }
@@ -34,6 +34,8 @@ enum BlockKind: Hashable, CaseIterable, Sendable {
         case .limits: "a `limits` block"
         case .mail: "a `mail` block"
         case .smtp: "an `smtp` block"
+        case .token: "a `token` block"
+        case .tls: "a `tls` block"
         case .test: "a `test` block"
         case .settings: "a plugin's settings"
         case .event: "a `publish` block"
@@ -58,8 +60,6 @@ struct Keyword: Sendable {
     /// What holds where it is left out, as it would be written; nil where nothing is done without it.
     var defaultText: String?
     var doc: String
-    /// Parsed and refused, with this word on when it will be served.
-    var isNotServed = false
 
     /// Whether no other kind of block knows a keyword of this name.
     var isTopLevelOnly: Bool { Schema.contexts[name] == [.top] }
@@ -84,7 +84,7 @@ enum Schema {
         $0[$1.name, default: []].append($1.context)
     }
 
-    static let keywords: [Keyword] = top + topic + retry + subscriber + delivery + mail + test
+    static let keywords: [Keyword] = top + topic + retry + subscriber + delivery + mail + access + test
 
     private static let top: [Keyword] = [
         Keyword(
@@ -118,11 +118,14 @@ enum Schema {
             name: "test", context: .top, shape: .one(.string), block: .test, needsBlock: true, isRepeatable: true,
             doc: "Says which subscribers an event should reach; run by `fairlead test`."),
         Keyword(
-            name: "token", context: .top, shape: .sequence([.one(.string), .one(.secret)]), block: .unknown,
-            isRepeatable: true, doc: "A client's token and what it may do.", isNotServed: true),
+            name: "token", context: .top, shape: .sequence([.one(.string), .one(.secret)]), block: .token,
+            needsBlock: true, isRepeatable: true, doc: "A client's token and what it may do."),
         Keyword(
-            name: "tls", context: .top, shape: .sequence([]), block: .unknown, isRestartOnly: true,
-            doc: "Certificate and key of the server.", isNotServed: true),
+            name: "tls", context: .top, shape: .sequence([]), block: .tls, needsBlock: true, isRestartOnly: true,
+            doc: "Serves HTTPS, with this certificate and key."),
+        Keyword(
+            name: "insecure", context: .top, shape: .choice([.word("yes"), .word("no")]), isRestartOnly: true,
+            defaultText: "no", doc: "Lets anybody in who reaches `listen`, where no `token` is declared."),
     ]
 
     private static let topic: [Keyword] = [
@@ -212,7 +215,14 @@ enum Schema {
             name: "limits", context: .subscriber, shape: .sequence([]), block: .limits, needsBlock: true,
             defaultText: "{ cpu 100ms; memory 32MiB }", doc: "What one event, and the plugin's state, may use."),
         Keyword(
-            name: "paused", context: .subscriber, shape: .sequence([]), doc: "Nothing is delivered; events are kept."),
+            name: "on", context: .subscriber,
+            shape: .sequence([
+                .word("dead"),
+                .choice([.word("keep"), .word("pause"), .sequence([.word("publish"), .one(.topicName)])]),
+            ]), defaultText: "dead keep",
+            doc: "After a dead letter: only keep it, pause the subscriber, or publish the event to a topic as well."),
+        Keyword(
+            name: "pause", context: .subscriber, shape: .sequence([]), doc: "Nothing is delivered; events are kept."),
         Keyword(
             name: "was", context: .subscriber, shape: .one(.name),
             doc: "The subscriber's name before: it goes on where that one stopped."),
@@ -247,6 +257,22 @@ enum Schema {
         Keyword(name: "user", context: .smtp, shape: .one(.text), doc: "The user to log in as."),
         Keyword(name: "password", context: .smtp, shape: .one(.secret), doc: "Its password."),
         Keyword(name: "from", context: .smtp, shape: .one(.text), doc: "The sender where a plugin names none."),
+    ]
+
+    private static let access: [Keyword] = [
+        Keyword(
+            name: "publish", context: .token, shape: .many(.topicPattern), doc: "Topics that it may publish to."),
+        Keyword(
+            name: "pull", context: .token, shape: .many(.name), doc: "Subscribers whose events it may take."),
+        Keyword(
+            name: "read", context: .token, shape: .sequence([]), doc: "May look at events, subscribers and settings."),
+        Keyword(name: "admin", context: .token, shape: .sequence([]), doc: "May change what runs: pause, replay, …"),
+        Keyword(
+            name: "certificate", context: .tls, shape: .one(.string),
+            doc: "The certificate chain (PEM), relative to the folder of routes.conf."),
+        Keyword(
+            name: "key", context: .tls, shape: .one(.string),
+            doc: "Its private key (PEM), relative to the folder of routes.conf."),
     ]
 
     private static let test: [Keyword] = [

@@ -15,6 +15,10 @@ struct Statement {
     var isDamaged = false
 
     var place: Place { source.place(of: range.lowerBound) }
+
+    func related(_ message: String) -> [Diagnostic.Related] {
+        [Diagnostic.Related(message, in: source, range)]
+    }
 }
 
 struct Block {

@@ -5,7 +5,7 @@ import Routes
 import Testing
 
 /// Each file of `Fixtures/Bad` is a configuration, a line of ten dashes, and all that is said of it. A section headed
-/// by dashes and a path is another file. `UPDATE_FIXTURES=1` writes what is said now.
+/// by dashes and a path is another file, which can't be read where `(unreadable)` stands behind it. `UPDATE_FIXTURES=1` writes what is said now.
 @Suite struct BadConfigurationTests {
     static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Fixtures/Bad")
     static let names =
@@ -29,9 +29,17 @@ import Testing
         let input = sections.filter { !$0.path.isEmpty }
         let expected = sections.first { $0.path.isEmpty }.map { $0.lines.joined(separator: "\n") }
         var files: [String: String] = [:]
-        for section in input { files[section.path] = section.lines.joined(separator: "\n") }
-        let sources = MemorySources(
-            files["routes.conf"] ?? "", files.filter { $0.key != "routes.conf" }, variables: ["WORD": "soon"])
+        var unreadable: Set<String> = []
+        for section in input {
+            let path = section.path.replacing(" (unreadable)", with: "")
+            files[path] = section.lines.joined(separator: "\n")
+            if path != section.path { unreadable.insert(path) }
+        }
+        var sources = MemorySources(
+            files["routes.conf"] ?? "", files.filter { $0.key != "routes.conf" },
+            variables: ["WORD": "soon", "EMPTY": ""],
+            secrets: ["CI_TOKEN": "one", "SAME_TOKEN": "one", "OTHER_TOKEN": "two"])
+        sources.unreadable = unreadable
         let compiled = RouteCompiler.compile("routes.conf", from: sources, strictEnvironment: false)
         let said = compiled.diagnostics.map { $0.description + "\n" }.joined()
         #expect((compiled.table == nil) == compiled.diagnostics.contains { $0.severity == .error })
@@ -43,9 +51,18 @@ import Testing
             #expect(said == expected)
         }
         #expect(!said.isEmpty)
+        for diagnostic in compiled.diagnostics { #expect(!diagnostic.json.contains("\n")) }
+    }
+
+    @Test(arguments: DiagnosticCode.allCases) func everyCodeIsShownByOne(_ code: DiagnosticCode) throws {
+        #expect(
+            try Self.names.contains {
+                let text = try String(contentsOf: Self.folder.appending(path: $0), encoding: .utf8)
+                return text.contains("[\(code.rawValue)]")
+            })
     }
 
     @Test func thereAreEnough() {
-        #expect(Self.names.count >= 100)
+        #expect(Self.names.count >= 130)
     }
 }

@@ -93,7 +93,7 @@ import Testing
 
     @Test(arguments: [
         ("start earliest", StartPosition.earliest), ("start latest", .latest), ("start offset 17", .offset(17)),
-        ("start time \"1970-01-02T00:00:00+00:00\"", .time(Timestamp(milliseconds: 86_400_000))), ("paused", .latest),
+        ("start time \"1970-01-02T00:00:00+00:00\"", .time(Timestamp(milliseconds: 86_400_000))), ("pause", .latest),
     ])
     func startPositions(_ line: String, _ start: StartPosition) throws {
         #expect(try subscriber("from orders\npull\n\(line)").start == start)
@@ -118,7 +118,7 @@ import Testing
             allow env HOME, LANG_2
             allow file "out"
             limits { cpu 50ms memory 16MiB }
-            paused
+            pause
             was t
             replay deny
             """)
@@ -194,6 +194,55 @@ import Testing
         #expect(compiled.diagnostics.isEmpty)
         #expect(compiled.files == ["routes.conf", "conf.d/a.conf", "conf.d/deep/c.conf", "conf.d/b.conf"])
         #expect(compiled.table?.subscribers.first?.place == Place(file: "conf.d/b.conf", line: 1, column: 1))
+    }
+
+    @Test(arguments: [
+        ("", DeadAction.keep), ("on dead keep", .keep), ("on dead pause", .pause),
+        ("on dead publish stock.low", .publish("stock.low")),
+    ])
+    func whatFollowsADeadLetter(_ line: String, _ action: DeadAction) throws {
+        #expect(try subscriber("from orders\npull\n\(line)").onDead == action)
+    }
+
+    @Test(arguments: [
+        ("orders, stock.*", ["orders", "stock.*"]), ("**", ["**"]), ("*.low", ["*.low"]),
+        ("orders,\n    stock.low", ["orders", "stock.low"]),
+        ("$dead, $config, $alert", ["$dead", "$config", "$alert"]),
+    ])
+    func fromTakesListsWildcardsAndSystemTopics(_ from: String, _ patterns: [String]) throws {
+        let route = try subscriber("from \(from)\npull")
+        #expect(route.from.map(\.text) == patterns)
+        #expect(route.from[0].place == Place(file: "routes.conf", line: 5, column: 6))
+    }
+
+    @Test func topicsAreDottedAndPatternsFindThem() throws {
+        let table = try table("topic a.b.c\ntopic a.b\ntopic x-1.y_2\nsubscriber s { from a.*, *.y_2, a.b.c; pull }")
+        let taken = table.topics.filter { table.subscribers[0].takes(from: .named($0.name)) }
+        #expect(taken.map(\.name) == ["a.b.c", "a.b", "x-1.y_2"])
+    }
+
+    @Test func aLetMayStandFurtherDownAndInAnotherFile() throws {
+        let sources = MemorySources(
+            "topic orders { retain hold }\ninclude \"a.conf\"\nsubscriber s { from orders; pull { lease hold } }",
+            ["a.conf": "let hold = 2m"])
+        let table = try table("", sources)
+        #expect(table.topics[0].retainAge == .seconds(120))
+        guard case .pull(.seconds(120)) = table.subscribers[0].delivery else { throw Wrong() }
+    }
+
+    @Test(arguments: ["retain 5", "retain 5 GB", "dedupe 10", "sync interval 1"])
+    func unitsOfTopicsAreMandatory(_ line: String) {
+        let found = compile("topic orders { \(line) }").diagnostics.filter { $0.severity == .error }
+        #expect(found.map(\.code) == [.unitMissing])
+    }
+
+    @Test(arguments: [
+        "pull { lease 5 }", "pull; rate 5", "pull; retry { timeout 5 }", "pull; retry { backoff 5 }",
+        "pull; retry { backoff 1s to 5 }", "pull; retry { backoff 1s jitter 5 }", "run p; batch 5 every 5",
+        "run p; limits { cpu 5 }", "run p; limits { memory 5 }",
+    ])
+    func unitsOfSubscribersAreMandatory(_ lines: String) {
+        #expect(compile("topic t\nsubscriber s { from t; \(lines) }").diagnostics.map(\.code) == [.unitMissing])
     }
 
     @Test func aMissingVariableIsAWarningUntilItMatters() {

@@ -7,6 +7,7 @@ struct MemorySources: RouteSources {
     var files: [String: [UInt8]]
     var variables: [String: String] = [:]
     var secrets: [String: String] = [:]
+    var unreadable: Set<String> = []
 
     init(
         _ text: String, _ more: [String: String] = [:], variables: [String: String] = [:],
@@ -23,7 +24,7 @@ struct MemorySources: RouteSources {
     }
 
     func bytes(of path: String) throws -> [UInt8] {
-        guard let bytes = files[path] else { throw Missing() }
+        guard let bytes = files[path], !unreadable.contains(path) else { throw Missing() }
         return bytes
     }
 

@@ -46,6 +46,11 @@ import Testing
         "from orders": "from orders, stock", "run p {": "ordered; run p {",
         "subscriber a { ": "subscriber a { retry { attempts 3 }; ",
         "run p { one": "run q { one", "subscriber a {": "subscriber a { start earliest;",
+        "subscriber a { from": "subscriber a { on dead pause; from",
+        "from orders; where": "on dead publish stock; from orders; where", "from orders; w": "pause; from orders; w",
+        "from orders; wh": "replay deny; from orders; wh", "orders; where": "orders; was z; where",
+        "; run p": "; limits { cpu 50ms }; run p", "where data.x": "allow mail; where data.x",
+        "; where data.x": "; rate 5/s; where data.x", "subscriber a { from ": "subscriber a { concurrency 2; from ",
     ])
     func everyChangeOfMeaningIsSeen(_ old: String, _ new: String) throws {
         let text = Self.base.replacing(old, with: new)
