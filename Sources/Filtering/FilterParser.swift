@@ -4,7 +4,7 @@ import Events
 
 /// Reads a filter from UTF-8 bytes.
 ///
-///     filter  = or ;
+///     filter  = or | "cesql" quoted ;
 ///     or      = and { "or" and } ;
 ///     and     = not { "and" not } ;
 ///     not     = "not" not | prim ;
@@ -18,7 +18,7 @@ import Events
 ///     path    = attr | "attr" ("." attr | "[" string "]")
 ///             | "data" { "." key | "[" int "]" | "[" string "]" | "[*]" } | "meta" "." ("topic" | "received") ;
 ///
-/// Keywords and attributes fold to lower case; keys of the data do not.
+/// `quoted` is a ``QuotedText`` that holds a ``CESQL``. Keywords and attributes fold to lower case; keys of the data do not.
 package struct FilterParser {
     let bytes: [UInt8]
     var at: Int
@@ -46,10 +46,16 @@ package struct FilterParser {
         guard !isAtEnd else {
             throw error("a filter is missing", hint: "write for instance: type = 'order.placed'", at..<at + 1)
         }
-        let expression = try parseOr()
+        let strict = try parseStrict()
+        let expression = if let strict { strict } else { try parseOr() }
         let end = at
         skipSpace()
         guard isAtEnd else {
+            if strict != nil {
+                throw error(
+                    "a CESQL filter stands alone, found \(found)", hint: "write the whole filter in one dialect",
+                    tokenRange)
+            }
             if peekWord()?.lowercased() == "where" || byte == UInt8(ascii: ")") {
                 throw error("unexpected \(found)", hint: nil, tokenRange)
             }
@@ -63,6 +69,31 @@ package struct FilterParser {
         }
         at = end
         return expression
+    }
+
+    /// `cesql "…"`; nil where something else is here.
+    private mutating func parseStrict() throws(FilterError) -> Expression? {
+        let before = at
+        guard peekWord()?.lowercased() == "cesql" else { return nil }
+        at += 5
+        skipSpace()
+        switch byte {
+        case UInt8(ascii: "\""):
+            let quoted: QuotedText
+            do throws(QuotedText.Problem) {
+                quoted = try QuotedText(bytes, at: at)
+            } catch {
+                throw self.error(error.message, hint: error.hint, error.range)
+            }
+            at = quoted.end
+            var parser = CESQLParser(quoted, in: bytes)
+            return .predicate(.cesql(try parser.parse()))
+        case UInt8(ascii: "'"):
+            throw error("a CESQL filter stands in double quotes", hint: "write: cesql \"…\"", tokenRange)
+        default:
+            at = before
+            return nil
+        }
     }
 
     // MARK: or, and, not

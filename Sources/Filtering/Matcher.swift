@@ -20,6 +20,9 @@ package final class Matcher: Sendable {
     let items: FrozenArray<Program.Constant>
     let text: FrozenArray<UInt8>
     let pattern: FrozenArray<UInt16>
+    /// Where `specversion` is among the attributes. No record keeps it, as it has one value.
+    private let version: Int?
+    private static let versionText: StaticString = "1.0"
     private let id: UInt64
     /// nil where asking every filter costs no more.
     private let index: WitnessIndex?
@@ -46,6 +49,7 @@ package final class Matcher: Sendable {
         items = FrozenArray(program.items)
         text = FrozenArray(program.text)
         pattern = FrozenArray(program.pattern)
+        version = program.attributes.firstIndex(of: "specversion")
         index = isIndexed ? WitnessIndex(filters, program) : nil
         id = Self.ids.wrappingAdd(1, ordering: .relaxed).newValue
     }
@@ -83,6 +87,11 @@ package final class Matcher: Sendable {
         guard names.count > 0 else { return }
         let first = scratch.values + program.dataPaths.count
         first.update(repeating: fl_value(), count: names.count)
+        if let version {
+            first[version].kind = UInt8(FL_VALUE_STRING)
+            first[version].length = UInt32(Self.versionText.utf8CodeUnitCount)
+            first[version].bytes = Self.versionText.utf8Start
+        }
         var at: UInt32 = 0
         var attribute = fl_attribute()
         var left = names.count

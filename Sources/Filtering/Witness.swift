@@ -50,6 +50,7 @@ extension Program {
         case .constant: break
         case .and(let terms), .or(let terms): for term in terms { count(term, isNegated, &frequencies) }
         case .not(let term): count(term, !isNegated, &frequencies)
+        case .predicate(.cesql(let strict)): if !isNegated { count(strict.necessary, false, &frequencies) }
         case .predicate(let predicate):
             if case .keys(let keys) = witness(predicate, isNegated) { for key in keys { frequencies.count(key) } }
         }
@@ -59,6 +60,8 @@ extension Program {
         switch expression {
         case .constant(let value): return value == isNegated ? .keys([]) : .none
         case .not(let term): return witness(term, !isNegated, frequencies)
+        case .predicate(.cesql(let strict)):
+            return isNegated ? .none : witness(strict.necessary, false, frequencies)
         case .predicate(let predicate): return witness(predicate, isNegated)
         case .and(let terms), .or(let terms):
             let isAnd = if case .and = expression { !isNegated } else { isNegated }
@@ -98,7 +101,7 @@ extension Program {
     private func witness(_ predicate: Predicate, _ isNegated: Bool) -> Witness {
         if isNegated {
             switch predicate {
-            case .exists, .isKind: return .none
+            case .exists, .isKind, .cesql: return .none
             default: return present(predicate)
             }
         }
@@ -120,7 +123,7 @@ extension Program {
         case .affix(let operand, .endsWith, let text) where !text.isEmpty:
             return .keys([.suffix(source(operand), Array(text.utf8))])
         case .isKind(let path, .null): return .keys([.null(source(.path(path)))])
-        case .isKind(_, .missing): return .none
+        case .isKind(_, .missing), .cesql: return .none
         case .compare, .affix, .exists, .isKind: return present(predicate)
         }
     }
@@ -132,6 +135,7 @@ extension Program {
             case .compare(let left, _, let right): left.path == nil || right.path?.isList == true ? right : left
             case .isIn(let operand, _), .like(let operand, _), .affix(let operand, _, _): operand
             case .exists(let path), .isKind(let path, _): .path(path)
+            case .cesql: .path(.topic)
             }
         let source = source(operand)
         return source.kind == .received ? .none : .keys([.present(source)])

@@ -100,14 +100,14 @@ struct Generator: RandomNumberGenerator {
         return z ^ (z >> 31)
     }
 
-    private mutating func pick<T>(_ items: [T]) -> T { items.randomElement(using: &self)! }
-    private mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+    mutating func pick<T>(_ items: [T]) -> T { items.randomElement(using: &self)! }
+    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
 
     // MARK: events
 
     mutating func event() -> BruteForce {
         var attributes: [String: AttributeValue] = [
-            "id": .string("1"), "source": .string("s"), "type": .string(word()),
+            "id": .string("1"), "source": .string("s"), "type": .string(word()), "specversion": .string("1.0"),
         ]
         for name in ["subject", "count", "flag"] where chance(60) {
             attributes[name] = pick([
@@ -171,7 +171,7 @@ struct Generator: RandomNumberGenerator {
         for _ in 0..<Int.random(in: 1...3, using: &self) {
             path += pick([".a", ".b", ".c", ".a", ".b", "['k\u{e9}y']", "[0]", "[1]", "[*]", "[*]"])
         }
-        return chance(20) ? pick(["type", "subject", "count", "flag", "meta.topic"]) : path
+        return chance(20) ? pick(["type", "subject", "count", "flag", "meta.topic", "specversion"]) : path
     }
 
     private mutating func operand() -> String {
@@ -210,7 +210,7 @@ struct Generator: RandomNumberGenerator {
 extension BruteForce {
     var record: Record {
         var builder = RecordBatchBuilder(topic: .named(topic), key: nil, capacity: 512)
-        let others = attributes.filter { !["id", "source", "type"].contains($0.key) }.map {
+        let others = attributes.filter { !["id", "source", "type", "specversion"].contains($0.key) }.map {
             Event.Attribute($0.key, $0.value)
         }
         builder.append(
