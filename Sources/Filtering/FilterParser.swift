@@ -28,7 +28,7 @@ package struct FilterParser {
     var depth = 0
     var openParentheses = 0
     var predicates = 0
-    package private(set) var warnings: [FilterWarning] = []
+    package internal(set) var warnings: [FilterWarning] = []
     private let start: Int
 
     package init(_ bytes: [UInt8], from start: Int, isStatement: Bool) {
@@ -105,7 +105,7 @@ package struct FilterParser {
         if terms.count > 1, hasLooseAnd {
             warnings.append(
                 FilterWarning(
-                    message: "`and` and `or` are mixed without parentheses",
+                    kind: .mixedConnectives, message: "`and` and `or` are mixed without parentheses",
                     hint: "`and` binds tighter here; CESQL reads it otherwise; write the parentheses", range: start..<at
                 ))
         }
@@ -147,8 +147,17 @@ package struct FilterParser {
         try enter()
         at += 3
         skipSpace(acrossLines: true)
+        let start = at
+        let hasParenthesis = byte == UInt8(ascii: "(")
         let term = try parseNot()
         depth -= 1
+        if !hasParenthesis, case .predicate(let predicate) = term, predicate.isReadOtherwiseBehindNot {
+            warnings.append(
+                FilterWarning(
+                    kind: .looseNot, message: "`not` stands before a comparison without parentheses",
+                    hint: "it means not (\(predicate.canonical)); CESQL reads it otherwise; write the parentheses",
+                    range: start..<at))
+        }
         return .not(term)
     }
 
@@ -283,5 +292,16 @@ package struct FilterParser {
     static func isPlainKey(_ key: String) -> Bool {
         guard let first = key.utf8.first, isLetter(first) || first == UInt8(ascii: "_") else { return false }
         return key.utf8.allSatisfy { isWord($0) || $0 == UInt8(ascii: "-") }
+    }
+}
+
+extension Predicate {
+    /// Whether `not` before it, which binds tighter in CESQL, takes the left operand alone there.
+    fileprivate var isReadOtherwiseBehindNot: Bool {
+        switch self {
+        case .compare(.path(let path), .equal, .literal(.boolean(true))): !path.mayStandAlone
+        case .compare, .isIn, .like: true
+        case .affix, .exists, .isKind, .cesql: false
+        }
     }
 }

@@ -74,6 +74,19 @@ package final class Matcher: Sendable {
         }
     }
 
+    /// How many filters ``match(_:_:_:)`` evaluates for `record`: what an event costs, without the machine's noise.
+    package func candidateCount(_ record: Record, _ scratch: MatchScratch) -> Int {
+        begin(record, scratch)
+        guard let index else { return entries.count }
+        var count = 0
+        candidates(index, record, scratch) { filter in
+            guard scratch.seen[Int(filter)] != scratch.stamp else { return }
+            scratch.seen[Int(filter)] = scratch.stamp
+            count += 1
+        }
+        return count
+    }
+
     func isTrue(_ filter: Int, of record: Record, _ scratch: MatchScratch) -> Bool {
         begin(record, scratch)
         return holds(filter, record, scratch)

@@ -53,5 +53,7 @@ package enum DiagnosticCode: String, Sendable, CaseIterable {
     case filterNeverTrue = "R102"
     case mixedConnectives = "R103"
     case patternMatchesNothing = "R104"
+    case looseNot = "R105"
+    case attributeTypes = "R106"
     case tooMany = "R199"
 }

@@ -277,7 +277,7 @@ struct Parser {
         do {
             statement.filter = Filter(try parser.parse())
             for warning in parser.warnings {
-                diagnostics.warning(.mixedConnectives, warning.message, hint: warning.hint, in: source, warning.range)
+                diagnostics.warning(warning.kind.code, warning.message, hint: warning.hint, in: source, warning.range)
             }
             lexer.at = parser.end
         } catch {
@@ -335,6 +335,16 @@ struct Parser {
             let code: DiagnosticCode = error.kind == .unclosed ? .unclosedString : .badEscape
             self.error(code, error.message, hint: error.hint, error.range)
             return nil
+        }
+    }
+}
+
+extension FilterWarning.Kind {
+    fileprivate var code: DiagnosticCode {
+        switch self {
+        case .mixedConnectives: .mixedConnectives
+        case .looseNot: .looseNot
+        case .attributeTypes: .attributeTypes
         }
     }
 }
