@@ -25,7 +25,7 @@ extension Filter {
         matcher.begin(record, scratch)
         matcher.extractData(record, scratch)
         var places: [Predicate: Int] = [:]
-        for (place, predicate) in matcher.program.predicates.enumerated() { places[predicate] = place }
+        for (place, predicate) in Program([self]).predicates.enumerated() { places[predicate] = place }
         var leaves: [Explanation.Leaf] = []
         func walk(_ expression: Expression) -> Verdict {
             switch expression {

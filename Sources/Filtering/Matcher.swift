@@ -40,7 +40,7 @@ package final class Matcher: Sendable {
 
     /// As above, with the choice made: both ways give the same answers.
     package init(_ filters: [Filter?], isIndexed: Bool) {
-        program = Program(filters)
+        var program = Program(filters)
         dataPaths = program.dataPaths.isEmpty ? nil : DataPaths(program.dataPaths, countingElements: program.counting)
         names = FrozenNames(program.attributes)
         tests = FrozenArray(program.tests)
@@ -51,6 +51,8 @@ package final class Matcher: Sendable {
         pattern = FrozenArray(program.pattern)
         version = program.attributes.firstIndex(of: "specversion")
         index = isIndexed ? WitnessIndex(filters, program) : nil
+        program.releaseCode()
+        self.program = program
         id = Self.ids.wrappingAdd(1, ordering: .relaxed).newValue
     }
 

@@ -87,6 +87,12 @@ struct Program {
         }
     }
 
+    /// Lets go of what a matcher has frozen copies of, and of what only compiling needs.
+    mutating func releaseCode() {
+        (tests, predicates, decisions, entries) = ([], [], [], [])
+        (items, text, pattern, known) = ([], [], [], [:])
+    }
+
     var topicSlot: Int { dataPaths.count + attributes.count }
     var receivedSlot: Int { topicSlot + 1 }
     var slotCount: Int { receivedSlot + 1 }
