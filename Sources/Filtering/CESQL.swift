@@ -139,8 +139,8 @@ extension CESQL.Node {
         case .not(.like(let left, let pattern)): return "\(operand(left, 4)) NOT LIKE \(pattern.spelling)"
         case .not(.isIn(let left, let items)): return "\(operand(left, 4)) NOT IN (\(list(items)))"
         case .not(let term): return "NOT \(operand(term, 5))"
-        // A sign before a digit would belong to the number.
-        case .negate(let term): return "-(\(term.canonical(names)))"
+        // Without the space the sign would belong to a number.
+        case .negate(let term): return "- \(operand(term, 5))"
         case .like(let left, let pattern): return "\(operand(left, 4)) LIKE \(pattern.spelling)"
         case .isIn(let left, let items): return "\(operand(left, 4)) IN (\(list(items)))"
         case .arithmetic(let left, let sign, let right):

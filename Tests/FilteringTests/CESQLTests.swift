@@ -155,7 +155,7 @@ import Testing
         ("((type = \"a\"))", "type = 'a'"), ("a not in (1,2)", "a NOT IN (1, 2)"), ("not (a in (1))", "a NOT IN (1)"),
         ("not a in ('true')", "NOT a IN ('true')"), ("(a and b) and c", "a AND b AND c"),
         ("(a and b) or c", "(a AND b) OR c"), ("a <> 1", "a != 1"), ("(a + b) * 2 - 1 = 0", "(a + b) * 2 - 1 = 0"),
-        ("a - (b - c) = 0", "a - (b - c) = 0"), ("- 5 < a", "-(5) < a"),
+        ("a - (b - c) = 0", "a - (b - c) = 0"), ("- 5 < a", "- 5 < a"),
         ("concat_ws('-',a)='x'", "CONCAT_WS('-', a) = 'x'"),
         ("a = 'it\\'s'", "a = 'it\\'s'"), ("(a = b) = c", "a = b = c"), ("a = (b = c)", "a = (b = c)"),
     ])
@@ -195,6 +195,37 @@ import Testing
             leaves[0].values == [
                 "type = 'order.placed'", "nothing = missing", "error: there is no attribute nothing",
             ])
+    }
+
+    @Test func nestingIsNoDeeperInTheCanonicalText() throws {
+        for text in ["- ", "NOT ", "- NOT "] {
+            let deep = String(repeating: text, count: 32 / (text.count > 4 ? 2 : 1)) + "count"
+            let filter = try Self.filter(deep)
+            #expect(try Filter.parse(filter.text) == filter)
+        }
+    }
+
+    @Test func randomTextNeverTraps() {
+        let seed = UInt64.random(in: 0 ... .max)
+        var random = Generator(state: seed)
+        let words = [
+            "AND", "or", "XOR", "NOT", "(", ")", ",", "a", "0x", "type", "=", "!=", "<>", "<", "'", "\\", "'x'", "\\'",
+            "1",
+            "-", "+", "-1", "*", "/", "%", "IN", "LIKE", "'a%'", "EXISTS", "TRUE", "ABS(", "LEFT", "CONCAT(", "é", "\0",
+            ".",
+            "2147483648",
+        ]
+        var read = 0
+        for _ in 0..<20_000 {
+            let text = (0..<Int.random(in: 0...9, using: &random)).map { _ in random.pick(words) }
+                .joined(separator: random.chance(70) ? " " : "")
+            guard let filter = try? Self.filter(text) else { continue }
+            read += 1
+            _ = filter.matches(Self.record, nil)
+            _ = filter.contradiction
+            #expect((try? Filter.parse(filter.text)) == filter, "seed \(seed): \(text)")
+        }
+        #expect(read > 100)
     }
 
     @Test func boundsAreKept() {

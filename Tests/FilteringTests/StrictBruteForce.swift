@@ -17,6 +17,7 @@ indirect enum StrictTree {
     case like(StrictTree, String, isNegated: Bool)
     case isIn(StrictTree, [StrictTree], isNegated: Bool)
     case binary(StrictTree, String, StrictTree)
+    case call(String, [StrictTree])
 
     /// With parentheses around everything.
     var text: String {
@@ -31,6 +32,7 @@ indirect enum StrictTree {
         case .like(let left, let pattern, let isNegated): "(\(left.text) \(isNegated ? "NOT " : "")LIKE '\(pattern)')"
         case .isIn(let left, let items, let isNegated):
             "(\(left.text) \(isNegated ? "NOT " : "")IN (\(items.map(\.text).joined(separator: ", "))))"
+        case .call(let name, let arguments): "\(name)(\(arguments.map(\.text).joined(separator: ", ")))"
         case .binary(let left, let sign, let right): "(\(left.text) \(sign) \(right.text))"
         }
     }
@@ -73,6 +75,7 @@ indirect enum StrictTree {
                 }
                 return .boolean(isNegated)
             case .binary(let left, let sign, let right): return binary(left, sign, right)
+            case .call(let name, let arguments): return call(name, arguments.map { value($0) })
             }
         }
 
@@ -103,6 +106,23 @@ indirect enum StrictTree {
                     return .integer(0)
                 }
                 return .integer(checked(sign == "/" ? a / b : a % b))
+            }
+        }
+
+        private mutating func call(_ name: String, _ values: [Value]) -> Value {
+            switch name {
+            case "INT": return .integer(integer(values[0]))
+            case "bool": return .boolean(boolean(values[0]))
+            case "STRING": return .string(string(values[0]))
+            case "LENGTH": return .integer(Int32(string(values[0]).unicodeScalars.count))
+            case "UPPER": return .string(string(values[0]).uppercased())
+            case "CONCAT": return .string(values.map(string).joined())
+            case "ABS": return .integer(checked(abs(Int64(integer(values[0])))))
+            default:
+                let (text, count) = (Array(string(values[0]).unicodeScalars), Int(integer(values[1])))
+                if count < 0 { errors += 1 }
+                let part = count < 0 ? text[...] : name == "LEFT" ? text.prefix(count) : text.suffix(count)
+                return .string(part.reduce(into: "") { $0.unicodeScalars.append($1) })
             }
         }
 
@@ -163,7 +183,7 @@ indirect enum StrictTree {
 extension Generator {
     mutating func strictTree(depth: Int) -> StrictTree {
         guard depth > 0, chance(80) else { return strictLeaf() }
-        switch Int.random(in: 0..<12, using: &self) {
+        switch Int.random(in: 0..<13, using: &self) {
         case 0...3:
             return .binary(
                 strictTree(depth: depth - 1), pick(["AND", "OR", "AND", "OR", "XOR"]), strictTree(depth: depth - 1))
@@ -177,6 +197,11 @@ extension Generator {
             return .isIn(
                 strictLeaf(), (0..<Int.random(in: 1...3, using: &self)).map { _ in strictLeaf() }, isNegated: chance(40)
             )
+        case 11:
+            let name = pick(["INT", "bool", "STRING", "LENGTH", "UPPER", "CONCAT", "ABS", "LEFT", "RIGHT"])
+            let count = name == "LEFT" || name == "RIGHT" || name == "CONCAT" ? 2 : 1
+            let call = StrictTree.call(name, (0..<count).map { _ in strictTree(depth: depth - 2) })
+            return chance(70) ? .binary(call, "=", strictLeaf()) : call
         default: return .exists(pick(["subject", "count", "flag", "type"]))
         }
     }
