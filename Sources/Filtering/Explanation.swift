@@ -12,7 +12,7 @@ package struct Explanation: Hashable, Sendable {
     package struct Leaf: Hashable, Sendable {
         /// The predicate's canonical text.
         package var text: String
-        /// What its paths held, as `data.total = 120`; `missing` and `null` so named.
+        /// What its paths held, as `data.total = 120`; `missing` and `null` so named. Of CESQL also the error.
         package var values: [String]
         package var verdict: Verdict
     }
@@ -25,7 +25,7 @@ extension Filter {
         matcher.begin(record, scratch)
         matcher.extractData(record, scratch)
         var places: [Predicate: Int] = [:]
-        for (place, predicate) in matcher.program.predicates.enumerated() { places[predicate] = place }
+        for (place, predicate) in Program([self]).predicates.enumerated() { places[predicate] = place }
         var leaves: [Explanation.Leaf] = []
         func walk(_ expression: Expression) -> Verdict {
             switch expression {
@@ -38,8 +38,14 @@ extension Filter {
             case .predicate(let predicate):
                 let test = matcher.tests[places[predicate]!]
                 let verdict = matcher.verdict(places[predicate]!, record, scratch)
-                let sources = [test.left] + (test.right.map { [$0] } ?? [])
-                let values = sources.map { matcher.shown($0, record, scratch) }
+                var sources = [test.left] + (test.right.map { [$0] } ?? [])
+                if case .cesql = predicate { sources = predicate.paths.map { matcher.program.source(.path($0)) } }
+                var values = sources.map { matcher.shown($0, record, scratch) }
+                if case .cesql = predicate {
+                    do throws(CESQLError) { _ = try matcher.strict(test.start, scratch) } catch {
+                        values.append("\(error)")
+                    }
+                }
                 leaves.append(Explanation.Leaf(text: predicate.canonical, values: values, verdict: verdict))
                 return verdict
             }

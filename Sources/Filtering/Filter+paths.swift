@@ -44,6 +44,7 @@ extension Expression {
                 }
             }
             return nil
+        case .predicate(.cesql(let strict)): return strict.contradiction ?? strict.necessary.contradiction
         default: return nil
         }
     }
@@ -70,12 +71,13 @@ extension Predicate {
         case .compare(let left, _, let right): [left.path, right.path].compactMap { $0 }
         case .isIn(let operand, _), .like(let operand, _), .affix(let operand, _, _): [operand.path].compactMap { $0 }
         case .exists(let path), .isKind(let path, _): [path]
+        case .cesql(let strict): strict.attributes.map { .attribute($0) }
         }
     }
 
     fileprivate var isUnknownWhereMissing: Bool {
         switch self {
-        case .exists, .isKind: false
+        case .exists, .isKind, .cesql: false
         default: true
         }
     }

@@ -47,6 +47,7 @@ extension Predicate {
         case .affix(let operand, let affix, let text): "\(operand.canonical) \(affix.canonical) \(quoted(text))"
         case .exists(let path): "exists \(path.canonical)"
         case .isKind(let path, let kind): "\(path.canonical) is \(kind.rawValue)"
+        case .cesql(let strict): "cesql \(QuotedText.quote(strict.text))"
         }
     }
 }

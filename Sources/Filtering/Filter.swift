@@ -8,6 +8,8 @@ package import Events
 /// Every predicate is true, false or unknown; unknown where a value is missing, null or of a type that does not fit.
 /// `and`, `or` and `not` are Kleene's. An event is taken only where the whole is true.
 ///
+/// `cesql "…"` instead is a filter in the dialect of other CloudEvents software: ``CESQL``.
+///
 /// Equal filters have the same canonical text.
 package struct Filter: Hashable, Sendable, CustomStringConvertible {
     package let root: Expression
@@ -66,6 +68,8 @@ package enum Predicate: Hashable, Sendable {
     case affix(Operand, Affix, String)
     case exists(Path)
     case isKind(Path, ValueKind)
+    /// A whole filter in the strict dialect, which stands alone. Unknown where its evaluation ends in an error.
+    case cesql(CESQL)
 }
 
 package enum Operand: Hashable, Sendable {

@@ -37,6 +37,16 @@ package struct FilterError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// Something legal that may not mean what its author thinks.
 package struct FilterWarning: Hashable, Sendable {
+    package enum Kind: Sendable {
+        /// `and` and `or` without parentheses.
+        case mixedConnectives
+        /// `not` before a comparison without parentheses.
+        case looseNot
+        /// Two attributes, compared by a type that depends on how the event was sent.
+        case attributeTypes
+    }
+
+    package var kind: Kind
     package var message: String
     package var hint: String?
     package var range: Range<Int>

@@ -61,6 +61,16 @@ extension FilterParser {
         guard let comparison = try takeComparison() else { return try bare(left) }
         skipSpace()
         let right = try parseOperand(after: comparison)
+        if case .path(.attribute) = left.value, case .path(.attribute(let name)) = right.value, !comparison.isOrdering,
+            !Self.textAttributes.contains(name)
+        {
+            warnings.append(
+                FilterWarning(
+                    kind: .attributeTypes,
+                    message: "how these compare depends on how the event was sent: `\(name)` is text in HTTP headers",
+                    hint: "as numbers: num(…) on both sides; as text: str(…)",
+                    range: left.range.lowerBound..<right.range.upperBound))
+        }
         return .predicate(try compare(left, comparison, right))
     }
 
@@ -302,6 +312,11 @@ extension FilterParser {
                 literal.range)
         }
     }
+
+    /// Attributes that are text, however an event is sent.
+    static let textAttributes: Set<String> = [
+        "id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time",
+    ]
 
     /// CloudEvents' own and those of its documented extensions (expirytime, recordedtime).
     static let timeAttributes: Set<String> = ["time", "expirytime", "recordedtime"]

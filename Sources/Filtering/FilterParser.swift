@@ -4,7 +4,7 @@ import Events
 
 /// Reads a filter from UTF-8 bytes.
 ///
-///     filter  = or ;
+///     filter  = or | "cesql" quoted ;
 ///     or      = and { "or" and } ;
 ///     and     = not { "and" not } ;
 ///     not     = "not" not | prim ;
@@ -18,7 +18,7 @@ import Events
 ///     path    = attr | "attr" ("." attr | "[" string "]")
 ///             | "data" { "." key | "[" int "]" | "[" string "]" | "[*]" } | "meta" "." ("topic" | "received") ;
 ///
-/// Keywords and attributes fold to lower case; keys of the data do not.
+/// `quoted` is a ``QuotedText`` that holds a ``CESQL``. Keywords and attributes fold to lower case; keys of the data do not.
 package struct FilterParser {
     let bytes: [UInt8]
     var at: Int
@@ -28,7 +28,7 @@ package struct FilterParser {
     var depth = 0
     var openParentheses = 0
     var predicates = 0
-    package private(set) var warnings: [FilterWarning] = []
+    package internal(set) var warnings: [FilterWarning] = []
     private let start: Int
 
     package init(_ bytes: [UInt8], from start: Int, isStatement: Bool) {
@@ -46,10 +46,16 @@ package struct FilterParser {
         guard !isAtEnd else {
             throw error("a filter is missing", hint: "write for instance: type = 'order.placed'", at..<at + 1)
         }
-        let expression = try parseOr()
+        let strict = try parseStrict()
+        let expression = if let strict { strict } else { try parseOr() }
         let end = at
         skipSpace()
         guard isAtEnd else {
+            if strict != nil {
+                throw error(
+                    "a CESQL filter stands alone, found \(found)", hint: "write the whole filter in one dialect",
+                    tokenRange)
+            }
             if peekWord()?.lowercased() == "where" || byte == UInt8(ascii: ")") {
                 throw error("unexpected \(found)", hint: nil, tokenRange)
             }
@@ -65,6 +71,31 @@ package struct FilterParser {
         return expression
     }
 
+    /// `cesql "…"`; nil where something else is here.
+    private mutating func parseStrict() throws(FilterError) -> Expression? {
+        let before = at
+        guard peekWord()?.lowercased() == "cesql" else { return nil }
+        at += 5
+        skipSpace()
+        switch byte {
+        case UInt8(ascii: "\""):
+            let quoted: QuotedText
+            do throws(QuotedText.Problem) {
+                quoted = try QuotedText(bytes, at: at)
+            } catch {
+                throw self.error(error.message, hint: error.hint, error.range)
+            }
+            at = quoted.end
+            var parser = CESQLParser(quoted, in: bytes)
+            return .predicate(.cesql(try parser.parse()))
+        case UInt8(ascii: "'"):
+            throw error("a CESQL filter stands in double quotes", hint: "write: cesql \"…\"", tokenRange)
+        default:
+            at = before
+            return nil
+        }
+    }
+
     // MARK: or, and, not
 
     private mutating func parseOr() throws(FilterError) -> Expression {
@@ -74,7 +105,7 @@ package struct FilterParser {
         if terms.count > 1, hasLooseAnd {
             warnings.append(
                 FilterWarning(
-                    message: "`and` and `or` are mixed without parentheses",
+                    kind: .mixedConnectives, message: "`and` and `or` are mixed without parentheses",
                     hint: "`and` binds tighter here; CESQL reads it otherwise; write the parentheses", range: start..<at
                 ))
         }
@@ -116,8 +147,17 @@ package struct FilterParser {
         try enter()
         at += 3
         skipSpace(acrossLines: true)
+        let start = at
+        let hasParenthesis = byte == UInt8(ascii: "(")
         let term = try parseNot()
         depth -= 1
+        if !hasParenthesis, case .predicate(let predicate) = term, predicate.isReadOtherwiseBehindNot {
+            warnings.append(
+                FilterWarning(
+                    kind: .looseNot, message: "`not` stands before a comparison without parentheses",
+                    hint: "it means not (\(predicate.canonical)); CESQL reads it otherwise; write the parentheses",
+                    range: start..<at))
+        }
         return .not(term)
     }
 
@@ -252,5 +292,16 @@ package struct FilterParser {
     static func isPlainKey(_ key: String) -> Bool {
         guard let first = key.utf8.first, isLetter(first) || first == UInt8(ascii: "_") else { return false }
         return key.utf8.allSatisfy { isWord($0) || $0 == UInt8(ascii: "-") }
+    }
+}
+
+extension Predicate {
+    /// Whether `not` before it, which binds tighter in CESQL, takes the left operand alone there.
+    fileprivate var isReadOtherwiseBehindNot: Bool {
+        switch self {
+        case .compare(.path(let path), .equal, .literal(.boolean(true))): !path.mayStandAlone
+        case .compare, .isIn, .like: true
+        case .affix, .exists, .isKind, .cesql: false
+        }
     }
 }

@@ -17,8 +17,12 @@ package final class MatchScratch {
     var stamp: UInt64 = 0
     /// Whether the data's values of this event have been extracted.
     var hasData = false
+    /// Groups of the index that keys of this event led to and that have not been looked at.
+    var groups: [Int32] = []
     /// Text made by functions, for the left and the right side of a comparison.
     var made: (left: TextBuffer, right: TextBuffer) = (TextBuffer(), TextBuffer())
+    /// Text made by a function to be looked up. Filters are asked meanwhile, and use the other two.
+    let lookedUp = TextBuffer()
     private let topicText = TextBuffer()
     private var topic: (Topic, fl_value)?
     /// The filter of a one-off call, compiled.

@@ -9,6 +9,9 @@ import Events
 
 extension Matcher {
     func evaluate(_ test: UnsafePointer<Program.Test>, _ record: Record, _ scratch: MatchScratch) -> Verdict {
+        if test.pointee.kind == .cesql {
+            return (try? strict(test.pointee.start, scratch)).map(Verdict.init) ?? .unknown
+        }
         let left = test.pointee.left
         var right = fl_value()
         if let source = test.pointee.right {
@@ -38,6 +41,13 @@ extension Matcher {
             place = element.next
         }
         return result
+    }
+
+    func strict(_ place: Int, _ scratch: MatchScratch) throws(CESQLError) -> Bool {
+        let compiled = program.strict[place]
+        let evaluation = CESQL.Evaluation(
+            names: compiled.filter.attributes, slots: compiled.slots, values: scratch.values)
+        return try evaluation.result(compiled.filter.root)
     }
 
     func value(_ source: Program.Source, _ record: Record, _ scratch: MatchScratch) -> fl_value {
@@ -103,7 +113,7 @@ extension Matcher {
             let wanted = bytes(of: test.pointee.constant)
             guard wanted.count > 0 else { return .isTrue }
             return Verdict(Self.contains(text, wanted))
-        case .exists, .isKind: return .unknown
+        case .exists, .isKind, .cesql: return .unknown
         }
     }
 
@@ -312,8 +322,7 @@ extension Matcher {
     static func boolean(_ value: fl_value, _ isAttribute: Bool) -> Bool? {
         if Int(value.kind) == FL_VALUE_BOOLEAN { return value.integer != 0 }
         guard isAttribute, let text = text(value) else { return nil }
-        if isWord("true", text) { return true }
-        if isWord("false", text) { return false }
+        if let truth = boolean(named: text) { return truth }
         guard let number = DecimalText.number(text), Int(number.kind) == FL_VALUE_INTEGER else { return nil }
         return number.integer != 0
     }
@@ -323,11 +332,16 @@ extension Matcher {
         guard let text = text(value) else { return value }
         if let number = DecimalText.number(text) { return number }
         var result = fl_value()
-        if isWord("true", text) || isWord("false", text) {
+        if let truth = boolean(named: text) {
             result.kind = UInt8(FL_VALUE_INTEGER)
-            result.integer = isWord("true", text) ? 1 : 0
+            result.integer = truth ? 1 : 0
         }
         return result
+    }
+
+    /// `true` and `false` in any case.
+    static func boolean(named text: UnsafeBufferPointer<UInt8>) -> Bool? {
+        isWord("true", text) ? true : isWord("false", text) ? false : nil
     }
 
     private static func isWord(_ word: StaticString, _ text: UnsafeBufferPointer<UInt8>) -> Bool {

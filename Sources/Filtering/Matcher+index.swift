@@ -7,10 +7,21 @@ extension Matcher {
     /// Calls `body` for each filter that the index leads to from this record; some more than once.
     func candidates(_ index: WitnessIndex, _ record: Record, _ scratch: MatchScratch, _ body: (Int32) -> Void) {
         for place in 0..<index.always.count { body(index.always[place]) }
-        if index.needsData, !scratch.hasData { extractData(record, scratch) }
-        for place in 0..<index.entries.count {
+        scratch.groups.removeAll(keepingCapacity: true)
+        candidates(index, index.groups[0], record, scratch, body)
+        while let group = scratch.groups.popLast() {
+            candidates(index, index.groups[Int(group)], record, scratch, body)
+        }
+    }
+
+    private func candidates(
+        _ index: WitnessIndex, _ group: WitnessIndex.Run, _ record: Record, _ scratch: MatchScratch,
+        _ body: (Int32) -> Void
+    ) {
+        for place in group.start..<group.start + group.count {
             let entry = index.entries.address(of: place)
             let source = entry.pointee.source
+            if source.kind == .data, !scratch.hasData { extractData(record, scratch) }
             let value = value(source, record, scratch)
             guard source.isList else {
                 if visit(index, place, source, value, scratch, body) { index.visit(entry.pointee.present, body) }
@@ -37,24 +48,26 @@ extension Matcher {
             index.visit(index.entries.address(of: place).pointee.null, body)
             return false
         }
-        let value = applied(source, raw, scratch.made.left)
+        let value = applied(source, raw, scratch.lookedUp)
         let entry = index.entries.address(of: place)
         switch Int(value.kind) {
         case FL_VALUE_MISSING: return false
         case FL_VALUE_STRING:
-            index.visitText(place, UnsafeBufferPointer(start: value.bytes, count: Int(value.length)), body)
+            index.visitText(place, UnsafeBufferPointer(start: value.bytes, count: Int(value.length)), scratch, body)
             guard source.kind == .attribute, source.function == nil else { break }
             if entry.pointee.hasNumbers || entry.pointee.ranges.count > 0 {
                 let number = Self.number(ofAttribute: value)
-                if Int(number.kind) == FL_VALUE_INTEGER { index.visitNumber(place, Double(number.integer), body) }
-                if Int(number.kind) == FL_VALUE_NUMBER { index.visitNumber(place, number.number, body) }
+                if Int(number.kind) == FL_VALUE_INTEGER {
+                    index.visitNumber(place, Double(number.integer), scratch, body)
+                }
+                if Int(number.kind) == FL_VALUE_NUMBER { index.visitNumber(place, number.number, scratch, body) }
             }
             if entry.pointee.hasBooleans, let truth = Self.boolean(value, true) {
-                index.visitBoolean(place, truth, body)
+                index.visitBoolean(place, truth, scratch, body)
             }
-        case FL_VALUE_INTEGER: index.visitNumber(place, Double(value.integer), body)
-        case FL_VALUE_NUMBER: index.visitNumber(place, value.number, body)
-        case FL_VALUE_BOOLEAN: index.visitBoolean(place, value.integer != 0, body)
+        case FL_VALUE_INTEGER: index.visitNumber(place, Double(value.integer), scratch, body)
+        case FL_VALUE_NUMBER: index.visitNumber(place, value.number, scratch, body)
+        case FL_VALUE_BOOLEAN: index.visitBoolean(place, value.integer != 0, scratch, body)
         default: break
         }
         return true

@@ -20,6 +20,9 @@ package final class Matcher: Sendable {
     let items: FrozenArray<Program.Constant>
     let text: FrozenArray<UInt8>
     let pattern: FrozenArray<UInt16>
+    /// Where `specversion` is among the attributes. No record keeps it, as it has one value.
+    private let version: Int?
+    private static let versionText: StaticString = "1.0"
     private let id: UInt64
     /// nil where asking every filter costs no more.
     private let index: WitnessIndex?
@@ -37,7 +40,7 @@ package final class Matcher: Sendable {
 
     /// As above, with the choice made: both ways give the same answers.
     package init(_ filters: [Filter?], isIndexed: Bool) {
-        program = Program(filters)
+        var program = Program(filters)
         dataPaths = program.dataPaths.isEmpty ? nil : DataPaths(program.dataPaths, countingElements: program.counting)
         names = FrozenNames(program.attributes)
         tests = FrozenArray(program.tests)
@@ -46,7 +49,10 @@ package final class Matcher: Sendable {
         items = FrozenArray(program.items)
         text = FrozenArray(program.text)
         pattern = FrozenArray(program.pattern)
+        version = program.attributes.firstIndex(of: "specversion")
         index = isIndexed ? WitnessIndex(filters, program) : nil
+        program.releaseCode()
+        self.program = program
         id = Self.ids.wrappingAdd(1, ordering: .relaxed).newValue
     }
 
@@ -70,6 +76,19 @@ package final class Matcher: Sendable {
         }
     }
 
+    /// How many filters ``match(_:_:_:)`` evaluates for `record`: what an event costs, without the machine's noise.
+    package func candidateCount(_ record: Record, _ scratch: MatchScratch) -> Int {
+        begin(record, scratch)
+        guard let index else { return entries.count }
+        var count = 0
+        candidates(index, record, scratch) { filter in
+            guard scratch.seen[Int(filter)] != scratch.stamp else { return }
+            scratch.seen[Int(filter)] = scratch.stamp
+            count += 1
+        }
+        return count
+    }
+
     func isTrue(_ filter: Int, of record: Record, _ scratch: MatchScratch) -> Bool {
         begin(record, scratch)
         return holds(filter, record, scratch)
@@ -83,6 +102,11 @@ package final class Matcher: Sendable {
         guard names.count > 0 else { return }
         let first = scratch.values + program.dataPaths.count
         first.update(repeating: fl_value(), count: names.count)
+        if let version {
+            first[version].kind = UInt8(FL_VALUE_STRING)
+            first[version].length = UInt32(Self.versionText.utf8CodeUnitCount)
+            first[version].bytes = Self.versionText.utf8Start
+        }
         var at: UInt32 = 0
         var attribute = fl_attribute()
         var left = names.count

@@ -28,7 +28,7 @@ struct Program {
     }
 
     struct Test {
-        enum Kind: UInt8 { case constant, sources, isIn, like, startsWith, endsWith, contains, exists, isKind }
+        enum Kind: UInt8 { case constant, sources, isIn, like, startsWith, endsWith, contains, exists, isKind, cesql }
         var kind: Kind
         var comparison: Comparison = .equal
         /// The `FL_VALUE_*` that `isKind` asks for; numbers have three.
@@ -36,10 +36,16 @@ struct Program {
         var left: Source
         var right: Source?
         var constant = Constant()
-        /// `isIn`: a run of `items`. `like`: a run of `pattern`.
+        /// `isIn`: a run of `items`. `like`: a run of `pattern`. `cesql`: a place in `strict`.
         var start = 0
         var count = 0
         var needsData: Bool
+    }
+
+    /// A CESQL filter, and the slot of each of its attributes.
+    struct Strict {
+        var filter: CESQL
+        var slots: [Int32]
     }
 
     /// Goes to `onTrue` where the predicate's verdict is `wanted`, else to `onFalse`. Negation has been pushed down to
@@ -63,6 +69,7 @@ struct Program {
     private(set) var items: [Constant] = []
     private(set) var text: [UInt8] = []
     private(set) var pattern: [UInt16] = []
+    private(set) var strict: [Strict] = []
     /// Where each filter starts; `accept` where it takes everything.
     private(set) var entries: [Int32] = []
 
@@ -78,6 +85,12 @@ struct Program {
         for filter in filters {
             entries.append(filter.map { compile($0.root, false, Self.accept, Self.reject) } ?? Self.accept)
         }
+    }
+
+    /// Lets go of what a matcher has frozen copies of, and of what only compiling needs.
+    mutating func releaseCode() {
+        (tests, predicates, decisions, entries) = ([], [], [], [])
+        (items, text, pattern, known) = ([], [], [], [:])
     }
 
     var topicSlot: Int { dataPaths.count + attributes.count }
@@ -96,6 +109,7 @@ struct Program {
                 gather(right)
             case .isIn(let operand, _), .like(let operand, _), .affix(let operand, _, _): gather(operand)
             case .exists(let path), .isKind(let path, _): gather(.path(path))
+            case .cesql(let strict): for name in strict.attributes { gather(.path(.attribute(name))) }
             }
         }
     }
@@ -194,6 +208,10 @@ struct Program {
         case .isKind(let path, let kind):
             let source = source(.path(path))
             return Test(kind: .isKind, asked: kind, left: source, needsData: source.kind == .data)
+        case .cesql(let filter):
+            let slots = filter.attributes.map { source(.path(.attribute($0))).slot }
+            strict.append(Strict(filter: filter, slots: slots))
+            return Test(kind: .cesql, left: source(.path(.topic)), start: strict.count - 1, count: 1, needsData: false)
         }
     }
 

@@ -16,18 +16,24 @@ enum WitnessKey: Hashable {
     /// Present and not null; of a path with `[*]`, that its array is there.
     case present(Program.Source)
 
-    /// What looking at one filter under such a key is worth: roughly how many events it lets through, relatively.
-    var weight: Int {
+    var source: Program.Source {
         switch self {
-        case .text, .number, .boolean, .null: 1
-        case .prefix, .suffix: 4
-        case .range(_, let low, let high): low.isFinite && high.isFinite ? 16 : 64
-        case .present: 256
+        case .text(let source, _), .number(let source, _), .boolean(let source, _), .prefix(let source, _),
+            .suffix(let source, _), .range(let source, _, _), .null(let source), .present(let source):
+            source
+        }
+    }
+
+    /// Whether the key says all that there is to know of its source's value.
+    var isExact: Bool {
+        switch self {
+        case .text, .number, .boolean, .null: !source.isList
+        case .prefix, .suffix, .range, .present: false
         }
     }
 }
 
-/// The keys of one filter, or of a part of it.
+/// The keys of one leaf of a filter.
 enum Witness {
     /// No event can satisfy it otherwise; no keys at all means that none can.
     case keys([WitnessKey])
@@ -35,70 +41,70 @@ enum Witness {
     case none
 }
 
+/// What follows from a filter being true, over places in a ``WitnessKeys``. `not` has been pushed down to the leaves.
+indirect enum WitnessTree {
+    case none
+    /// One of them holds.
+    case keys([Int32])
+    case and([WitnessTree])
+    case or([WitnessTree])
+}
+
+/// Each key once.
+struct WitnessKeys {
+    private(set) var keys: [WitnessKey] = []
+    private var places: [WitnessKey: Int32] = [:]
+
+    mutating func place(of key: WitnessKey) -> Int32 {
+        if let place = places[key] { return place }
+        let place = Int32(keys.count)
+        places[key] = place
+        keys.append(key)
+        return place
+    }
+}
+
 extension Program {
-    /// How often each key occurs in the filters: of two keys the rarer one is the better.
-    struct Frequencies {
-        private var counts: [WitnessKey: Int] = [:]
-
-        mutating func count(_ key: WitnessKey) { counts[key, default: 0] += 1 }
-        func cost(_ keys: [WitnessKey]) -> Int { keys.reduce(0) { $0 + $1.weight * (counts[$1] ?? 1) } }
-    }
-
-    /// The keys of each leaf of `expression`, counted.
-    func count(_ expression: Expression, _ isNegated: Bool, _ frequencies: inout Frequencies) {
-        switch expression {
-        case .constant: break
-        case .and(let terms), .or(let terms): for term in terms { count(term, isNegated, &frequencies) }
-        case .not(let term): count(term, !isNegated, &frequencies)
-        case .predicate(let predicate):
-            if case .keys(let keys) = witness(predicate, isNegated) { for key in keys { frequencies.count(key) } }
-        }
-    }
-
-    func witness(_ expression: Expression, _ isNegated: Bool, _ frequencies: Frequencies) -> Witness {
+    func witnesses(_ expression: Expression, _ isNegated: Bool, _ keys: inout WitnessKeys) -> WitnessTree {
         switch expression {
         case .constant(let value): return value == isNegated ? .keys([]) : .none
-        case .not(let term): return witness(term, !isNegated, frequencies)
-        case .predicate(let predicate): return witness(predicate, isNegated)
+        case .not(let term): return witnesses(term, !isNegated, &keys)
+        case .predicate(.cesql(let strict)): return isNegated ? .none : witnesses(strict.necessary, false, &keys)
+        case .predicate(let predicate):
+            guard case .keys(let found) = witness(predicate, isNegated) else { return .none }
+            return .keys(found.map { keys.place(of: $0) })
         case .and(let terms), .or(let terms):
             let isAnd = if case .and = expression { !isNegated } else { isNegated }
-            let parts = terms.map { witness($0, isNegated, frequencies) }
-            guard isAnd else {
-                var all: Set<WitnessKey> = []
-                for part in parts {
-                    guard case .keys(let keys) = part else { return .none }
-                    all.formUnion(keys)
-                }
-                return .keys(Array(all))
-            }
-            var best: (keys: [WitnessKey], cost: Int)?
-            for case .keys(let keys) in ranges(parts) + parts {
-                let cost = frequencies.cost(keys)
-                if best.map({ cost < $0.cost }) ?? true { best = (keys, cost) }
-            }
-            return best.map { .keys($0.keys) } ?? .none
+            let parts = terms.map { witnesses($0, isNegated, &keys) }
+            return isAnd ? .and(ranges(parts, &keys) + parts) : .or(parts)
         }
     }
 
     /// The bounds that the parts of an `and` put on one number, as one range. Elements of a `[*]` path may each meet
     /// one bound, so those stay apart.
-    private func ranges(_ parts: [Witness]) -> [Witness] {
-        var merged: [Source: (low: Double, high: Double, count: Int)] = [:]
-        for case .keys(let keys) in parts where keys.count == 1 {
-            guard case .range(let source, let low, let high) = keys[0], !source.isList else { continue }
-            let known = merged[source] ?? (-.infinity, .infinity, 0)
-            merged[source] = (max(low, known.low), min(high, known.high), known.count + 1)
+    private func ranges(_ parts: [WitnessTree], _ keys: inout WitnessKeys) -> [WitnessTree] {
+        var merged: [(source: Source, low: Double, high: Double, count: Int)] = []
+        for case .keys(let found) in parts where found.count == 1 {
+            guard case .range(let source, let low, let high) = keys.keys[Int(found[0])], !source.isList else {
+                continue
+            }
+            if let place = merged.firstIndex(where: { $0.source == source }) {
+                let known = merged[place]
+                merged[place] = (source, max(low, known.low), min(high, known.high), known.count + 1)
+            } else {
+                merged.append((source, low, high, 1))
+            }
         }
-        return merged.compactMap { source, range in
-            guard range.count > 1 else { return nil }
-            return range.low <= range.high ? .keys([.range(source, range.low, range.high)]) : .keys([])
+        return merged.compactMap { source, low, high, count in
+            guard count > 1 else { return nil }
+            return low <= high ? .keys([keys.place(of: .range(source, low, high))]) : .keys([])
         }
     }
 
     private func witness(_ predicate: Predicate, _ isNegated: Bool) -> Witness {
         if isNegated {
             switch predicate {
-            case .exists, .isKind: return .none
+            case .exists, .isKind, .cesql: return .none
             default: return present(predicate)
             }
         }
@@ -120,7 +126,7 @@ extension Program {
         case .affix(let operand, .endsWith, let text) where !text.isEmpty:
             return .keys([.suffix(source(operand), Array(text.utf8))])
         case .isKind(let path, .null): return .keys([.null(source(.path(path)))])
-        case .isKind(_, .missing): return .none
+        case .isKind(_, .missing), .cesql: return .none
         case .compare, .affix, .exists, .isKind: return present(predicate)
         }
     }
@@ -132,6 +138,7 @@ extension Program {
             case .compare(let left, _, let right): left.path == nil || right.path?.isList == true ? right : left
             case .isIn(let operand, _), .like(let operand, _), .affix(let operand, _, _): operand
             case .exists(let path), .isKind(let path, _): .path(path)
+            case .cesql: .path(.topic)
             }
         let source = source(operand)
         return source.kind == .received ? .none : .keys([.present(source)])

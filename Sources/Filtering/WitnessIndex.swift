@@ -7,6 +7,9 @@ import Events
 ///
 /// A value is looked up as text, number or boolean, by its beginnings and ends of the lengths that occur, and among the
 /// ranges of its path. Filters that nothing can be looked up for are asked of every event.
+///
+/// A key that very many filters share leads to few of them and to a group: an index of the others by what they demand
+/// beside the key.
 final class WitnessIndex: Sendable {
     /// One path, with what is filed under it.
     struct Entry {
@@ -32,6 +35,8 @@ final class WitnessIndex: Sendable {
         var hash: UInt64 = 0
         var text = Run()
         var postings = Run()
+        /// Where more filters under this key are found, by a second value; -1 is nowhere.
+        var group: Int32 = -1
     }
 
     /// Sorted by `low`; `highest` is the largest `high` of the half of the array that this element is the middle of.
@@ -46,7 +51,8 @@ final class WitnessIndex: Sendable {
 
     let entries: FrozenArray<Entry>
     let always: FrozenArray<Int32>
-    let needsData: Bool
+    /// Runs of `entries`. The first is where every event starts.
+    let groups: FrozenArray<Run>
     private let lengths: FrozenArray<Int>
     private let postings: FrozenArray<Int32>
     private let ranges: FrozenArray<Range>
@@ -55,22 +61,11 @@ final class WitnessIndex: Sendable {
     private let mask: UInt64
 
     init(_ filters: [Filter?], _ program: Program) {
-        var builder = Builder()
-        var frequencies = Program.Frequencies()
-        for filter in filters {
-            if let filter { program.count(filter.root, false, &frequencies) }
-        }
-        for (number, filter) in filters.enumerated() {
-            guard let filter, case .keys(let keys) = program.witness(filter.root, false, frequencies) else {
-                builder.always.append(Int32(number))
-                continue
-            }
-            for key in keys { builder.add(key, Int32(number)) }
-        }
-        builder.freeze()
+        var builder = WitnessIndexBuilder(filters, program)
+        builder.build()
         entries = FrozenArray(builder.entries)
+        groups = FrozenArray(builder.groups)
         always = FrozenArray(builder.always)
-        needsData = builder.entries.contains { $0.source.kind == .data }
         lengths = FrozenArray(builder.lengths)
         postings = FrozenArray(builder.postings)
         ranges = FrozenArray(builder.ranges)
@@ -85,37 +80,40 @@ final class WitnessIndex: Sendable {
         for place in run.start..<run.start + run.count { body(postings[place]) }
     }
 
-    func visitText(_ entry: Int, _ value: UnsafeBufferPointer<UInt8>, _ body: (Int32) -> Void) {
+    func visitText(_ entry: Int, _ value: UnsafeBufferPointer<UInt8>, _ scratch: MatchScratch, _ body: (Int32) -> Void)
+    {
         let compiled = entries.address(of: entry)
-        if compiled.pointee.hasText { look(up: value, .text, entry, body) }
+        if compiled.pointee.hasText { look(up: value, .text, entry, scratch, body) }
         for place in compiled.pointee.prefixes.start..<compiled.pointee.prefixes.start + compiled.pointee.prefixes.count
         {
             let length = lengths[place]
             guard length <= value.count else { break }
-            look(up: UnsafeBufferPointer(rebasing: value[0..<length]), .prefix, entry, body)
+            look(up: UnsafeBufferPointer(rebasing: value[0..<length]), .prefix, entry, scratch, body)
         }
         for place in compiled.pointee.suffixes.start..<compiled.pointee.suffixes.start + compiled.pointee.suffixes.count
         {
             let length = lengths[place]
             guard length <= value.count else { break }
-            look(up: UnsafeBufferPointer(rebasing: value[(value.count - length)...]), .suffix, entry, body)
+            look(up: UnsafeBufferPointer(rebasing: value[(value.count - length)...]), .suffix, entry, scratch, body)
         }
     }
 
-    func visitNumber(_ entry: Int, _ number: Double, _ body: (Int32) -> Void) {
+    func visitNumber(_ entry: Int, _ number: Double, _ scratch: MatchScratch, _ body: (Int32) -> Void) {
         let compiled = entries.address(of: entry)
         if compiled.pointee.hasNumbers {
             var bits = (number == 0 ? 0 : number).bitPattern
-            withUnsafeBytes(of: &bits) { look(up: $0.assumingMemoryBound(to: UInt8.self), .number, entry, body) }
+            withUnsafeBytes(of: &bits) {
+                look(up: $0.assumingMemoryBound(to: UInt8.self), .number, entry, scratch, body)
+            }
         }
         let run = compiled.pointee.ranges
         stab(run.start, run.start + run.count, number, body)
     }
 
-    func visitBoolean(_ entry: Int, _ value: Bool, _ body: (Int32) -> Void) {
+    func visitBoolean(_ entry: Int, _ value: Bool, _ scratch: MatchScratch, _ body: (Int32) -> Void) {
         guard entries.address(of: entry).pointee.hasBooleans else { return }
         var byte: UInt8 = value ? 1 : 0
-        withUnsafeBytes(of: &byte) { look(up: $0.assumingMemoryBound(to: UInt8.self), .boolean, entry, body) }
+        withUnsafeBytes(of: &byte) { look(up: $0.assumingMemoryBound(to: UInt8.self), .boolean, entry, scratch, body) }
     }
 
     private func stab(_ low: Int, _ high: Int, _ number: Double, _ body: (Int32) -> Void) {
@@ -130,7 +128,8 @@ final class WitnessIndex: Sendable {
     }
 
     private func look(
-        up value: UnsafeBufferPointer<UInt8>, _ kind: KeyClass, _ entry: Int, _ body: (Int32) -> Void
+        up value: UnsafeBufferPointer<UInt8>, _ kind: KeyClass, _ entry: Int, _ scratch: MatchScratch,
+        _ body: (Int32) -> Void
     ) {
         let hash = Self.hash(value, kind, entry)
         var place = hash & mask
@@ -141,6 +140,7 @@ final class WitnessIndex: Sendable {
                 value.isEmpty || equal(slot.pointee.text.start, value)
             {
                 visit(slot.pointee.postings, body)
+                if slot.pointee.group >= 0 { scratch.groups.append(slot.pointee.group) }
                 return
             }
             place = (place + 1) & mask
@@ -174,113 +174,5 @@ final class WitnessIndex: Sendable {
         }
         hash = (hash ^ rest) &* factor
         return (hash ^ hash >> 32) | 1
-    }
-}
-
-extension WitnessIndex {
-    private struct Builder {
-        var entries: [Entry] = []
-        var always: [Int32] = []
-        var lengths: [Int] = []
-        var postings: [Int32] = []
-        var ranges: [Range] = []
-        var slots: [Slot] = []
-        var text: [UInt8] = []
-
-        private var places: [Program.Source: Int] = [:]
-        private var filed: [[Int32]] = []
-        private var hashed: [(hash: UInt64, text: Run, filed: Int)] = []
-        private var known: [WitnessKey: Int] = [:]
-        private var present: [Int: [Int32]] = [:]
-        private var null: [Int: [Int32]] = [:]
-        private var spans: [Int: [Range]] = [:]
-        private var prefixes: [Int: Set<Int>] = [:]
-        private var suffixes: [Int: Set<Int>] = [:]
-
-        private mutating func entry(_ source: Program.Source) -> Int {
-            if let place = places[source] { return place }
-            places[source] = entries.count
-            entries.append(Entry(source: source))
-            return entries.count - 1
-        }
-
-        mutating func add(_ key: WitnessKey, _ filter: Int32) {
-            switch key {
-            case .text(let source, let bytes):
-                let entry = entry(source)
-                entries[entry].hasText = true
-                file(key, bytes, .text, entry, filter)
-            case .number(let source, let number):
-                let entry = entry(source)
-                entries[entry].hasNumbers = true
-                file(key, withUnsafeBytes(of: number.bitPattern) { Array($0) }, .number, entry, filter)
-            case .boolean(let source, let value):
-                let entry = entry(source)
-                entries[entry].hasBooleans = true
-                file(key, [value ? 1 : 0], .boolean, entry, filter)
-            case .prefix(let source, let bytes):
-                let entry = entry(source)
-                prefixes[entry, default: []].insert(bytes.count)
-                file(key, bytes, .prefix, entry, filter)
-            case .suffix(let source, let bytes):
-                let entry = entry(source)
-                suffixes[entry, default: []].insert(bytes.count)
-                file(key, bytes, .suffix, entry, filter)
-            case .range(let source, let low, let high):
-                spans[entry(source), default: []].append(Range(low: low, high: high, highest: high, filter: filter))
-            case .null(let source): null[entry(source), default: []].append(filter)
-            case .present(let source): present[entry(source), default: []].append(filter)
-            }
-        }
-
-        private mutating func file(
-            _ key: WitnessKey, _ bytes: [UInt8], _ kind: KeyClass, _ entry: Int, _ filter: Int32
-        ) {
-            if let place = known[key] {
-                filed[place].append(filter)
-                return
-            }
-            known[key] = filed.count
-            let hash = bytes.withUnsafeBufferPointer { WitnessIndex.hash($0, kind, entry) }
-            hashed.append((hash, Run(start: text.count, count: bytes.count), filed.count))
-            text += bytes
-            filed.append([filter])
-        }
-
-        private mutating func post(_ filters: [Int32]) -> Run {
-            defer { postings += filters }
-            return Run(start: postings.count, count: filters.count)
-        }
-
-        mutating func freeze() {
-            for entry in entries.indices {
-                entries[entry].present = post(present[entry] ?? [])
-                entries[entry].null = post(null[entry] ?? [])
-                entries[entry].prefixes = Run(start: lengths.count, count: prefixes[entry]?.count ?? 0)
-                lengths += (prefixes[entry] ?? []).sorted()
-                entries[entry].suffixes = Run(start: lengths.count, count: suffixes[entry]?.count ?? 0)
-                lengths += (suffixes[entry] ?? []).sorted()
-                let sorted = (spans[entry] ?? []).sorted { $0.low < $1.low }
-                entries[entry].ranges = Run(start: ranges.count, count: sorted.count)
-                ranges += sorted
-                _ = highest(entries[entry].ranges.start, ranges.count)
-            }
-            // At most half full, so that a search ends soon.
-            var size = 2
-            while size < hashed.count * 2 { size *= 2 }
-            slots = Array(repeating: Slot(), count: size)
-            for (hash, text, place) in hashed {
-                var slot = Int(hash & UInt64(size - 1))
-                while slots[slot].hash != 0 { slot = (slot + 1) & (size - 1) }
-                slots[slot] = Slot(hash: hash, text: text, postings: post(filed[place]))
-            }
-        }
-
-        private mutating func highest(_ low: Int, _ high: Int) -> Double {
-            guard low < high else { return -.infinity }
-            let middle = (low + high) / 2
-            ranges[middle].highest = max(ranges[middle].high, highest(low, middle), highest(middle + 1, high))
-            return ranges[middle].highest
-        }
     }
 }

@@ -56,5 +56,7 @@ package enum DiagnosticCode: String, Sendable, CaseIterable {
     case patternMatchesNothing = "R104"
     case deadLetterLoop = "R105"
     case nothingPublishes = "R106"
+    case looseNot = "R107"
+    case attributeTypes = "R108"
     case tooMany = "R199"
 }

@@ -302,7 +302,7 @@ struct Parser {
         do {
             statement.filter = Filter(try parser.parse())
             for warning in parser.warnings {
-                diagnostics.warning(.mixedConnectives, warning.message, hint: warning.hint, in: source, warning.range)
+                diagnostics.warning(warning.kind.code, warning.message, hint: warning.hint, in: source, warning.range)
             }
             lexer.at = parser.end
         } catch {
@@ -354,53 +354,22 @@ struct Parser {
 
     /// The text of a string token, or nil where it has been reported as bad.
     private mutating func string(_ token: Token) -> String? {
-        let bytes = source.bytes
-        var text: [UInt8] = []
-        var at = token.range.lowerBound + 1
-        let end = token.range.upperBound
-        while at < end {
-            let byte = bytes[at]
-            if byte == UInt8(ascii: "\"") {
-                return String(decoding: text, as: UTF8.self)
-            }
-            guard byte == UInt8(ascii: "\\"), at + 1 < end else {
-                text.append(byte)
-                at += 1
-                continue
-            }
-            switch bytes[at + 1] {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): text.append(bytes[at + 1])
-            case UInt8(ascii: "n"): text.append(UInt8(ascii: "\n"))
-            case UInt8(ascii: "t"): text.append(UInt8(ascii: "\t"))
-            case UInt8(ascii: "u"):
-                guard let (scalar, next) = scalar(at + 2, end) else {
-                    error(.badEscape, "`\\u` needs a character's number", hint: "write \\u{20AC}", at..<at + 2)
-                    return nil
-                }
-                text += Array(String(Character(scalar)).utf8)
-                at = next
-                continue
-            default:
-                var next = at + 2
-                while next < end, bytes[next] & 0xC0 == 0x80 { next += 1 }
-                error(
-                    .badEscape, "unknown escape `\(source.text(at..<next))`",
-                    hint: #"escapes: \" \\ \n \t \u{…}"#, at..<next)
-                return nil
-            }
-            at += 2
+        do throws(QuotedText.Problem) {
+            return String(decoding: try QuotedText(source.bytes, at: token.range.lowerBound).text, as: UTF8.self)
+        } catch {
+            let code: DiagnosticCode = error.kind == .unclosed ? .unclosedString : .badEscape
+            self.error(code, error.message, hint: error.hint, error.range)
+            return nil
         }
-        error(
-            .unclosedString, "this text has no closing quote", hint: "add `\"` on the same line",
-            token.range.lowerBound..<token.range.lowerBound + 1)
-        return nil
     }
+}
 
-    private func scalar(_ start: Int, _ end: Int) -> (Unicode.Scalar, Int)? {
-        guard start < end, source.bytes[start] == UInt8(ascii: "{"),
-            let close = source.bytes[start..<end].firstIndex(of: UInt8(ascii: "}")), close - start <= 9,
-            let number = UInt32(source.text(start + 1..<close), radix: 16), let scalar = Unicode.Scalar(number)
-        else { return nil }
-        return (scalar, close + 1)
+extension FilterWarning.Kind {
+    fileprivate var code: DiagnosticCode {
+        switch self {
+        case .mixedConnectives: .mixedConnectives
+        case .looseNot: .looseNot
+        case .attributeTypes: .attributeTypes
+        }
     }
 }

@@ -54,6 +54,7 @@ struct BruteForce {
 
     private func evaluate(_ predicate: Predicate) -> Bool? {
         switch predicate {
+        case .cesql: fatalError("StrictTree has its own")
         case .exists(let path): return any(path, whereAbsent: false) { $0.map { !Self.isNull($0) } ?? false }
         case .isKind(let path, let kind): return any(path, whereAbsent: false) { Self.isOf(kind, $0) }
         case .compare(let left, let comparison, .literal(let literal)):
@@ -263,7 +264,7 @@ struct BruteForce {
         }
     }
 
-    private static func like(_ text: ArraySlice<Unicode.Scalar>, _ pattern: ArraySlice<Unicode.Scalar>) -> Bool {
+    static func like(_ text: ArraySlice<Unicode.Scalar>, _ pattern: ArraySlice<Unicode.Scalar>) -> Bool {
         guard let first = pattern.first else { return text.isEmpty }
         let rest = pattern.dropFirst()
         switch first {

@@ -99,6 +99,16 @@ import Testing
         #expect(try subscriber("from orders\npull\n\(line)").start == start)
     }
 
+    @Test(arguments: [
+        #"where cesql "type = 'a' AND EXISTS subject""#, #"where CESQL   "type = \"a\" and exists subject" # a remark"#,
+        #"where cesql "(type = 'a')\n\tAND EXISTS SUBJECT"; paused"#,
+    ])
+    func aFilterMayBeCESQL(_ line: String) throws {
+        let route = try subscriber("from orders\n\(line)\npull")
+        #expect(route.filter?.text == #"cesql "type = 'a' AND EXISTS subject""#)
+        #expect(route.paused == line.hasSuffix("paused"))
+    }
+
     @Test func aSubscriberHasAllItsParts() throws {
         let route = try subscriber(
             """
