@@ -30,6 +30,10 @@ extension Limits {
     /// Columns of the longest keyword that others' arguments are aligned with: one long name should not move them all.
     package static let formatKeywordColumnsMax = 24
 
+    /// Lines between the first and the last change of two texts that are compared one by one, at a cost that may grow
+    /// with their square; of more, all are shown as replaced.
+    package static let diffLinesMax = 5_000
+
     /// Deliveries in flight for one subscriber.
     package static let concurrencyMax = 10_000
 
