@@ -200,6 +200,27 @@ import Testing
         }
     }
 
+    @Test func whatTheLayoutWouldMendIsLeftAlone() {
+        // The filter is too long, and without the spaces it is not.
+        let spaces = String(repeating: " ", count: 5_000)
+        let text = Array("subscriber s {\n  from orders\n  where type =\(spaces)'a'\n  pull\n}\n".utf8)
+        let formatted = RouteFormatter.format(text)
+        #expect(formatted.bytes == text)
+        #expect(formatted.refusal == "the layout can't be told from the mistakes; mend them first")
+    }
+
+    @Test func aSemicolonStaysWhereTheStatementWouldGoOnWithoutIt() {
+        for text in [
+            "subscriber s {\n  from a,;\n  pull\n}\n", "subscriber s {\n  where type = 'a' and;\n  pull\n}\n",
+            "subscriber s {\n  where type = 'a';\n  and type = 'b'\n}\n",
+            "subscriber s {\n  where (type = 'a';\n  pull\n}\n",
+        ] {
+            let formatted = RouteFormatter.format(Array(text.utf8))
+            #expect(formatted.refusal == nil)
+            #expect(formatted.bytes.count { $0 == UInt8(ascii: ";") } == 1, "\(text)")
+        }
+    }
+
     // MARK: properties
 
     private static let texts: [[UInt8]] = {
