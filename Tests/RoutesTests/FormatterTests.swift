@@ -272,6 +272,60 @@ import Testing
         for (index, text) in Self.texts.enumerated() { check(text, "text \(index)") }
     }
 
+    /// The same statements with any spaces, line breaks and comments between them.
+    private func scattered(_ text: String, _ random: inout some RandomNumberGenerator) -> String {
+        var result = ""
+        var quote: Character?
+        var isComment = false
+        for character in text {
+            if isComment {
+                result.append(character)
+                if character == "\n" { isComment = false }
+                continue
+            }
+            if let open = quote {
+                result.append(character)
+                if character == open { quote = nil }
+                continue
+            }
+            let breaks = ["\n", "\r\n", "\n\n\n \t", " # {c\n ", "\n#\tc\n  "]
+            switch character {
+            case "\"", "'":
+                quote = character
+                result.append(character)
+            case "#":
+                isComment = true
+                result.append(character)
+            case " ": result += [" ", " ", "  ", "\t", " \t "].randomElement(using: &random) ?? ""
+            // A margin would end the block for some keywords.
+            case "\n": result += (breaks.randomElement(using: &random) ?? "") + " "
+            case ";": result += [";", "; ;", " ;\n ", "\n "].randomElement(using: &random) ?? ""
+            case "{": result += ["{", "{\n ", "{ ;"].randomElement(using: &random) ?? ""
+            case "}": result += ["}", "\n }", ";}"].randomElement(using: &random) ?? ""
+            case ",": result += [",", " ,", ",\n "].randomElement(using: &random) ?? ""
+            case "(", "[": result += "\(character)" + (["", " ", "\n "].randomElement(using: &random) ?? "")
+            case ")", "]": result += (["", " ", "\n "].randomElement(using: &random) ?? "") + "\(character)"
+            default: result.append(character)
+            }
+        }
+        return result
+    }
+
+    @Test func anyLayoutOfTheShopsBecomesARightOne() throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        var random = SplitMix(state: seed)
+        for text in Self.texts.prefix(2) {
+            let meaning = try #require(fingerprints(text))
+            for round in 0..<50 {
+                let bytes = Array(scattered(String(decoding: text, as: UTF8.self), &random).utf8)
+                let comment: Comment = "seed \(seed), round \(round)"
+                #expect(fingerprints(bytes) == meaning, comment)
+                #expect(RouteFormatter.format(bytes).refusal == nil, comment)
+                check(bytes, comment)
+            }
+        }
+    }
+
     @Test func mutationsAreFormattedOnceAndMeanTheSame() {
         let seed = UInt64.random(in: 0 ... .max)
         var random = SplitMix(state: seed)
