@@ -5,16 +5,17 @@ extension RouteManual {
     /// said in words. Written by hand: whoever changes one of them changes this too.
     package static let grammar = #"""
         file       = { statement | end } ;
-        statement  = keyword, { argument, [ "," ] }, [ block ], end
+        statement  = keyword, [ argument, { [ "," ], argument } ], [ block ], end
                    | "let", name, "=", argument, end                    (* at the top level *)
                    | "where", filter, end ;                             (* in a subscriber *)
         block      = "{", { statement | end }, "}" ;                    (* "{" on its keyword's line *)
-        end        = newline | ";" | ? before "}" ? | ? the file's end ? ;
+        end        = newline | ";" | ? before "}" ? | ? the file's end ?
+                   | ? before a word, behind one argument: in settings, events, smtp, limits, mail and pull ? ;
 
         keyword    = word ;
         argument   = word | string | call | list ;
-        call       = ( "env" | "secret" | "file" ), "(", [ argument, { ",", argument } ], ")" ;
-        list       = "[", [ argument, { ",", argument } ], [ "," ], "]" ;
+        call       = ( "env" | "secret" | "file" ), "(", [ argument, { ",", argument }, [ "," ] ], ")" ;
+        list       = "[", [ argument, { ",", argument }, [ "," ] ], "]" ;
 
         word       = sign, { sign } ;
         sign       = ? letter or digit of any script ? | "_" | "-" | "." | "$" | "*" | "/" | ":" | "%" | "+" | "@"
