@@ -24,6 +24,19 @@ extension Limits {
     /// Arguments of one statement.
     package static let routesArgumentsMax = 1_000
 
+    /// Columns that a block on one line may reach before the formatter breaks it: two such files fit beside each other.
+    package static let formatColumnsMax = 100
+
+    /// The column, from 0, that the formatter leaves comments behind statements at; further out only behind long lines.
+    package static let formatCommentColumnMax = 60
+
+    /// Columns of the longest keyword that others' arguments are aligned with: one long name should not move them all.
+    package static let formatKeywordColumnsMax = 24
+
+    /// Lines between the first and the last change of two texts that are compared one by one, at a cost that may grow
+    /// with their square; of more, all are shown as replaced.
+    package static let diffLinesMax = 5_000
+
     /// Deliveries in flight for one subscriber.
     package static let concurrencyMax = 10_000
 

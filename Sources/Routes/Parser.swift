@@ -121,13 +121,7 @@ struct Parser {
     private func startsNewTopLevelStatement(in context: BlockKind) -> Bool {
         let start = token.range.lowerBound
         guard start == 0 || source.bytes[start - 1] == UInt8(ascii: "\n") else { return false }
-        let word = source.text(token.range)
-        guard let keyword = Schema.keyword(word, in: .top), keyword.block != nil || keyword.isTopLevelOnly else {
-            return false
-        }
-        if Schema.keyword(word, in: context) == nil { return true }
-        // `retry` stands in both: at the top level it has a name and a block.
-        return context.isFree
+        return Schema.belongsToTopLevel(source.text(token.range), notTo: context)
     }
 
     private mutating func statement(in context: BlockKind) -> Statement {
