@@ -53,7 +53,6 @@ package enum RouteManual {
         }
         if keyword.isRepeatable, keyword.context != .top { notes.append("May stand several times.") }
         if keyword.isRestartOnly { notes.append("*A change needs a restart.*") }
-        if keyword.isNotServed { notes.append("*Not served yet.*") }
         return notes
     }
 

@@ -20,21 +20,24 @@ extension SubscriberRoute {
         compare("from", old.from.map(\.text).joined(separator: ", "), from.map(\.text).joined(separator: ", "))
         compare("where", old.filter?.text, filter?.text)
         changes += delivery.changes(since: old.delivery)
-        compare("attempts", old.retry.attemptsText, retry.attemptsText)
+        compare(
+            "attempts", old.retry.attempts.map(String.init) ?? "unlimited",
+            retry.attempts.map(String.init) ?? "unlimited")
         compare("backoff", old.retry.backoffText, retry.backoffText)
-        compare("timeout", old.retry.timeout.routesText, retry.timeout.routesText)
+        compare("timeout", DurationText.format(old.retry.timeout), DurationText.format(retry.timeout))
         compare("concurrency", "\(old.concurrency)", "\(concurrency)")
-        compare("rate", old.rate?.routesText, rate?.routesText)
+        compare("rate", old.rate.map { SettingValue.rate($0).text }, rate.map { SettingValue.rate($0).text })
         if old.ordered != ordered { changes.append(ordered ? "ordered added" : "ordered removed") }
         if old.paused != paused { changes.append(paused ? "pause added" : "pause removed") }
         if old.refusesReplay != refusesReplay {
             changes.append(refusesReplay ? "replay deny added" : "replay deny removed")
         }
         let (before, after) = (Set(old.grants), Set(grants))
-        for grant in grants where !before.contains(grant) { changes.append("allow \(grant.routesText) added") }
-        for grant in old.grants where !after.contains(grant) { changes.append("allow \(grant.routesText) removed") }
-        compare("cpu", old.limits.cpu.routesText, limits.cpu.routesText)
-        compare("memory", "\(old.limits.memory)B", "\(limits.memory)B")
+        for grant in grants where !before.contains(grant) { changes.append("allow \(grant.text) added") }
+        for grant in old.grants where !after.contains(grant) { changes.append("allow \(grant.text) removed") }
+        compare("on dead", old.onDead.text, onDead.text)
+        compare("cpu", DurationText.format(old.limits.cpu), DurationText.format(limits.cpu))
+        compare("memory", SettingValue.size(old.limits.memory).text, SettingValue.size(limits.memory).text)
         return changes
     }
 }
@@ -55,7 +58,7 @@ extension DeliveryMethod {
             where before.headers[header] != after.headers[header] { changes.append("header \(header)") }
             return changes
         case (.pull(let before), .pull(let after)):
-            return before == after ? [] : ["lease \(before.routesText) → \(after.routesText)"]
+            return before == after ? [] : ["lease \(DurationText.format(before)) → \(DurationText.format(after))"]
         case (let before, let after): return ["\(before.keyword) → \(after.keyword)"]
         }
     }
@@ -86,47 +89,5 @@ extension SettingValue {
             .block(settings.map { Setting(name: $0.name, value: $0.value.withoutPlaces) })
         default: self
         }
-    }
-}
-
-extension RetryPolicy {
-    fileprivate var attemptsText: String { attempts.map(String.init) ?? "unlimited" }
-
-    fileprivate var backoffText: String {
-        switch backoff {
-        case .constant(let delay): "\(delay.routesText) jitter \(jitterPercent)%"
-        case .exponential(let first, let last): "\(first.routesText) to \(last.routesText) jitter \(jitterPercent)%"
-        }
-    }
-}
-
-extension Rate {
-    fileprivate var routesText: String {
-        let unit = [1: "s", 60: "m", 3_600: "h"][per.milliseconds / 1_000] ?? per.routesText
-        return "\(count)/\(unit)"
-    }
-}
-
-extension Grant {
-    fileprivate var routesText: String {
-        switch self {
-        case .mail: "mail"
-        case .http(let host): "http \"\(host)\""
-        case .publish(let topic): "publish \(topic)"
-        case .env(let name): "env \(name)"
-        case .file(let path): "file \"\(path)\""
-        }
-    }
-}
-
-extension Duration {
-    /// As routes.conf writes it, in the largest unit that leaves a whole number: `90s`, `10m`.
-    package var routesText: String {
-        let milliseconds = milliseconds
-        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] as [(String, Int64)]
-        where milliseconds >= size && milliseconds % size == 0 {
-            return "\(milliseconds / size)\(unit)"
-        }
-        return "\(milliseconds)ms"
     }
 }
