@@ -14,6 +14,8 @@ enum Workload: String, CaseIterable {
     case negativeOnly = "negative-only"
     /// A word somewhere in a text: nothing can be looked up but the text's being there.
     case containsOnly = "contains-only"
+    /// As the first, in the strict dialect, which sees attributes alone.
+    case cesql
 
     func filter(_ number: Int, of count: Int) -> String {
         switch self {
@@ -35,6 +37,15 @@ enum Workload: String, CaseIterable {
             let low = Self.spread(number) % 99_000
             return "type = 'shop.order.t\(number % 50)' and data.total >= \(low) and data.total < \(low + 1_000)"
         case .negativeOnly: return "type != 'shop.order.t\(number)' and data.country != '\(number)'"
+        case .cesql:
+            let type = "type = 'shop.order.t\(number / 10)'"
+            switch number % 5 {
+            case 0: return "cesql \"\(type)\""
+            case 1: return "cesql \"\(type) AND subject LIKE 'customer-%'\""
+            case 2: return "cesql \"\(type) AND NOT (source = '/stock')\""
+            case 3: return "cesql \"\(type) AND LENGTH(subject) > \(number % 20)\""
+            default: return "cesql \"\(type) AND (EXISTS trace OR source IN ('/shop', '/stock'))\""
+            }
         case .containsOnly: return "subject contains '-\(number)-'"
         }
     }
@@ -43,7 +54,7 @@ enum Workload: String, CaseIterable {
         let place = Self.spread(number)
         let type =
             switch self {
-            case .selective: place % max(1, count / 10)
+            case .selective, .cesql: place % max(1, count / 10)
             case .sharedType: number % 4
             case .rangeHeavy: number % 50
             case .negativeOnly, .containsOnly: place % count

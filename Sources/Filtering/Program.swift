@@ -155,9 +155,9 @@ struct Program {
     }
 
     private mutating func test(_ predicate: Predicate) -> Int32 {
-        if let known = known[predicate] { return known }
-        let place = Int32(tests.count)
-        known[predicate] = place
+        var isNew = false
+        let place = known.place(of: predicate) { isNew = true }
+        guard isNew else { return place }
         predicates.append(predicate)
         tests.append(compile(predicate))
         return place

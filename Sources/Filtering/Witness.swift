@@ -56,11 +56,7 @@ struct WitnessKeys {
     private var places: [WitnessKey: Int32] = [:]
 
     mutating func place(of key: WitnessKey) -> Int32 {
-        if let place = places[key] { return place }
-        let place = Int32(keys.count)
-        places[key] = place
-        keys.append(key)
-        return place
+        places.place(of: key) { keys.append(key) }
     }
 }
 
@@ -166,5 +162,20 @@ extension Program {
         case .notEqual: break
         }
         return .keys([.present(source)])
+    }
+}
+
+extension Dictionary where Value == Int32 {
+    /// The number of `key`; where it has none yet, the next one, after a call of `add`. It searches the table once,
+    /// which with many filters is much of the time to build.
+    mutating func place(of key: Key, _ add: () -> Void) -> Int32 {
+        let next = Int32(count)
+        func number(_ value: inout Int32?) -> Int32 {
+            if let value { return value }
+            value = next
+            add()
+            return next
+        }
+        return number(&self[key])
     }
 }

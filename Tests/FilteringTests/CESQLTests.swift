@@ -237,6 +237,8 @@ import Testing
                 == "the filter nests deeper than 32")
         #expect(message(String(repeating: "NOT ", count: 10_000) + "a") == "the filter nests deeper than 32")
         #expect(message(String(repeating: "ABS(", count: 10_000)) == "the filter nests deeper than 32")
+        let longest = "1" + String(repeating: " + 1", count: 255) + " = 256"
+        #expect((try? Self.filter(longest))?.matches(Self.record, nil) == true)
         #expect(
             message("1" + String(repeating: " + 1", count: 257) + " = 1")
                 == "the filter has more than 256 operators")
