@@ -10,10 +10,10 @@ SHELL := /bin/bash
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3
-SOURCES := Package.swift Sources Tests
+SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps build release run demo test lint format bench clean
+.PHONY: help deps build release run demo test lint format bench fuzz clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,7 +59,21 @@ format:
 	swift format -i --parallel -r $(SOURCES)
 
 bench: release
+	swift build -c release --product matching-bench
+	.build/release/matching-bench
 	$(RELEASE) bench
+
+# Of each fuzzer. What it finds is left in .build/fuzz, what it learned in .build/corpus.
+FUZZ_SECONDS := 600
+FUZZ_FLAGS := -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=Tests/Fuzz/routes.dict -artifact_prefix=.build/fuzz/
+
+fuzz: deps
+	for f in RoutesFuzz FilterFuzz; do FUZZ=1 swift build -c release --scratch-path .build/fuzz --product $$f; done
+	mkdir -p .build/corpus/routes .build/corpus/filter
+	cp routes.conf Tests/RoutesTests/Fixtures/shop.conf Tests/RoutesTests/Fixtures/Bad/*.txt .build/corpus/routes
+	grep -rhoP '(?<=where ).*' routes.conf Tests/RoutesTests | split -l 1 -a 4 - .build/corpus/filter/
+	.build/fuzz/release/RoutesFuzz $(FUZZ_FLAGS) -max_len=3000 .build/corpus/routes
+	.build/fuzz/release/FilterFuzz $(FUZZ_FLAGS) -max_len=600 .build/corpus/filter
 
 clean:
 	rm -rf .build

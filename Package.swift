@@ -115,6 +115,11 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        .executableTarget(
+            name: "matching-bench", dependencies: ["Filtering", "Events"], path: "Benchmarks/Matching",
+            swiftSettings: settings
+        ),
+
         .testTarget(
             name: "EventsTests",
             dependencies: ["Events", "CFairlead"],
@@ -183,3 +188,19 @@ let package = Package(
     cLanguageStandard: .gnu11,
     cxxLanguageStandard: .gnucxx17
 )
+
+// `FUZZ=1 swift build --product RoutesFuzz`: the fuzzers, and what they look into instrumented. Nothing else links then.
+if Context.environment["FUZZ"] != nil {
+    let sanitize = SwiftSetting.unsafeFlags(["-sanitize=fuzzer"])
+    for target in package.targets where ["Events", "Filtering", "Routes"].contains(target.name) {
+        target.swiftSettings = settings + [sanitize]
+    }
+    for (name, dependencies) in [("RoutesFuzz", ["Routes", "Events"]), ("FilterFuzz", ["Filtering"])] {
+        package.targets.append(
+            .executableTarget(
+                name: name, dependencies: dependencies.map { .byName(name: $0) }, path: "Tests/Fuzz/\(name)",
+                swiftSettings: settings + [sanitize],
+                // gold, the default, stumbles over the instrumentation's debug information.
+                linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+    }
+}

@@ -49,6 +49,9 @@ package enum DiagnosticCode: String, Sendable, CaseIterable {
     /// R060 said that a keyword was not served yet.
     case unprotected = "R061"
 
+    // Plugins; said by whoever loads them.
+    case badPlugin = "P001"
+
     // Warnings.
     case topicUnread = "R101"
     case filterNeverTrue = "R102"

@@ -15,18 +15,24 @@ struct Check: AsyncParsableCommand {
         discussion: """
             Needs no network. A missing environment variable or secret is a warning here and an error at start; \
             --strict-env makes it an error here as well. Exit code 2: refused.
+
+            With --json each finding is one object on a line of standard output, for editors, and nothing else is printed.
             """)
 
     @Argument(help: "The configuration.") var config = "routes.conf"
     @Flag(help: "Missing environment variables and secrets are errors.") var strictEnv = false
+    @Flag(help: "Print each finding as a JSON object.") var json = false
 
     func run() async throws {
         let checked = Self.check(config, strictEnvironment: strictEnv)
-        for diagnostic in checked.diagnostics { Console.complain(diagnostic) }
+        for finding in checked.findings {
+            if json { Console.say(finding.diagnostic.json) } else { Console.complain(finding.description) }
+        }
         guard let table = checked.table else {
-            Console.complain("\(config): refused")
+            if !json { Console.complain("\(config): refused") }
             throw ExitCode.refused
         }
+        if json { return }
         let plugins = Set(
             table.subscribers.compactMap { route in
                 if case .run(let plugin, _, _) = route.delivery { plugin } else { nil }
@@ -39,7 +45,7 @@ struct Check: AsyncParsableCommand {
     struct Checked {
         /// nil where anything is wrong.
         var table: RouteTable?
-        var diagnostics: [String]
+        var findings: [Finding]
         var files: Int
     }
 
@@ -47,13 +53,13 @@ struct Check: AsyncParsableCommand {
     static func check(_ config: String, strictEnvironment: Bool) -> Checked {
         let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: strictEnvironment)
         var checked = Checked(
-            table: compiled.table, diagnostics: compiled.diagnostics.map(\.description), files: compiled.files.count)
+            table: compiled.table, findings: compiled.diagnostics.map { Finding($0) }, files: compiled.files.count)
         guard let table = compiled.table else { return checked }
         let folder: PluginFolder
         do {
             folder = try PluginFolder(GenerationBuilder.path(table.server.plugins, besides: config))
         } catch {
-            checked.diagnostics.append("error: \(error)")
+            checked.findings.append(Finding(.plugin(error.description)))
             checked.table = nil
             return checked
         }
@@ -61,18 +67,18 @@ struct Check: AsyncParsableCommand {
         for route in table.subscribers {
             let problems = problems(of: route, in: folder, host: host)
             if !problems.isEmpty { checked.table = nil }
-            checked.diagnostics += problems
+            checked.findings += problems
         }
         return checked
     }
 
     /// What is wrong with the plugin of a subscriber that has one.
-    static func problems(of route: SubscriberRoute, in folder: PluginFolder, host: ScriptHost) -> [String] {
+    static func problems(of route: SubscriberRoute, in folder: PluginFolder, host: ScriptHost) -> [Finding] {
         guard case .run(let name, _, _) = route.delivery else { return [] }
         guard let source = folder.source(of: name) else {
             return [PluginDiagnostic.missing(name, of: route, in: folder)]
         }
-        return host.check(PluginBinding(route, source)).map { PluginDiagnostic.text($0, of: route) }
+        return host.check(PluginBinding(route, source)).map { PluginDiagnostic.finding($0, of: route) }
     }
 }
 

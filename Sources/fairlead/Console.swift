@@ -7,8 +7,8 @@ enum Console {
     /// Colours only for a person: on a terminal, and where NO_COLOR isn't set (https://no-color.org).
     static let isColoured = isatty(STDOUT_FILENO) == 1 && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
 
-    static func say(_ text: String) {
-        FileHandle.standardOutput.write(Data((text + "\n").utf8))
+    static func say(_ text: String, terminator: String = "\n") {
+        FileHandle.standardOutput.write(Data((text + terminator).utf8))
     }
 
     static func complain(_ text: String) {

@@ -42,7 +42,7 @@ struct GenerationBuilder: Sendable {
         let checker = ScriptHost(services: .offline(), lanes: 1)
         for route in table.subscribers {
             fingerprints[route.name] = Self.fingerprint(of: route, in: folder)
-            problems += Check.problems(of: route, in: folder, host: checker)
+            problems += Check.problems(of: route, in: folder, host: checker).map(\.description)
         }
         guard problems.isEmpty else { throw Refusal(diagnostics: diagnostics + problems) }
         return Inspection(table: table, fingerprints: fingerprints)
@@ -56,7 +56,7 @@ struct GenerationBuilder: Sendable {
         do {
             return (table, try PluginFolder(path(table.server.plugins)), diagnostics)
         } catch {
-            throw Refusal(diagnostics: ["error: \(error)"])
+            throw Refusal(diagnostics: [Diagnostic.plugin(error.description).description])
         }
     }
 
@@ -91,11 +91,11 @@ struct GenerationBuilder: Sendable {
                     destinations[route.name] = destination
                     built.append(destination)
                 } catch {
-                    problems.append(PluginDiagnostic.text(error.message, of: route))
+                    problems.append(PluginDiagnostic.finding(error.message, of: route).description)
                 }
             case .run(let name, _, _):
                 guard let source = folder.source(of: name) else {
-                    problems.append(PluginDiagnostic.missing(name, of: route, in: folder))
+                    problems.append(PluginDiagnostic.missing(name, of: route, in: folder).description)
                     continue
                 }
                 if let kept = take(route, fingerprint, from: running) {
@@ -107,7 +107,7 @@ struct GenerationBuilder: Sendable {
                     destinations[route.name] = destination
                     built.append(destination)
                 } catch {
-                    problems += error.problems.map { PluginDiagnostic.text($0, of: route) }
+                    problems += error.problems.map { PluginDiagnostic.finding($0, of: route).description }
                 }
             }
             fingerprints[route.name] = fingerprint

@@ -7,44 +7,36 @@ import Scripting
 /// What is wrong with a subscriber's plugin or endpoint, in the look of routes.conf's own diagnostics: with the line of
 /// routes.conf that is concerned, and the plugin's file and line where the fault is there.
 enum PluginDiagnostic {
-    static func text(_ problem: PluginProblem, of route: SubscriberRoute) -> String {
+    static func finding(_ problem: PluginProblem, of route: SubscriberRoute) -> Finding {
         var message = problem.message
         if let file = problem.file { message = "\(file)\(problem.line.map { ":\($0)" } ?? ""): \(message)" }
-        return text(
-            message, remedy: problem.remedy, trace: problem.trace, at: place(of: problem.setting, in: route), of: route)
+        // A syntax error's trace has no line of the plugin's.
+        let trace = problem.trace.flatMap { $0.contains(".lua:") ? $0 : nil }
+        return finding(
+            message, remedy: problem.remedy, trace: trace, at: place(of: problem.setting, in: route), of: route)
     }
 
-    static func text(_ message: String, of route: SubscriberRoute) -> String {
-        text(message, remedy: nil, trace: nil, at: route.place, of: route)
+    static func finding(_ message: String, of route: SubscriberRoute) -> Finding {
+        finding(message, remedy: nil, trace: nil, at: route.place, of: route)
     }
 
-    static func missing(_ name: String, of route: SubscriberRoute, in folder: PluginFolder) -> String {
+    static func missing(_ name: String, of route: SubscriberRoute, in folder: PluginFolder) -> Finding {
         let near = folder.names.first { $0.lowercased().hasPrefix(name.lowercased().prefix(3)) }
-        return text(
+        return finding(
             "no plugin \"\(name)\": there is neither \(name).lua nor \(name)/init.lua in \(folder.path)",
             remedy: near.map { "did you mean \"\($0)\"?" } ?? "put the file there, or name one of: "
                 + (folder.names.isEmpty ? "(the folder is empty)" : folder.names.joined(separator: ", ")),
             trace: nil, at: route.place, of: route)
     }
 
-    private static func text(
+    private static func finding(
         _ message: String, remedy: String?, trace: String?, at place: Place?, of route: SubscriberRoute
-    ) -> String {
-        var text = "error[P001] \(place.map { "\($0): " } ?? "")subscriber \"\(route.name)\": \(message)"
-        if let place, let line = line(of: place) {
-            let number = String(place.line)
-            let margin = String(repeating: " ", count: max(0, 5 - number.count))
-            let indent = String(line.prefix(place.column - 1).map { $0 == "\t" ? "\t" : " " })
-            text += "\n\(margin)\(number) | \(line)\n      | \(indent)^"
-            if let remedy { text += " \(remedy)" }
-        } else if let remedy {
-            text += "\n      | \(remedy)"
-        }
-        // A syntax error's trace has no line of the plugin's.
-        if let trace, trace.contains(".lua:") {
-            text += trace.split(separator: "\n").map { "\n      | \($0)" }.joined()
-        }
-        return text
+    ) -> Finding {
+        Finding(
+            .plugin(
+                "subscriber \"\(route.name)\": \(message)", hint: remedy, at: place,
+                sourceLine: place.flatMap(line(of:))),
+            trace: trace)
     }
 
     private static func place(of setting: String?, in route: SubscriberRoute) -> Place? {

@@ -53,9 +53,9 @@ struct Publish: AsyncParsableCommand {
                 try await send(body, "application/x-ndjson", path, &total, sentBefore: start)
             }
         } else {
-            let isCloudEvent = (try? JSONSerialization.jsonObject(with: data) as? [String: Any])?["specversion"] != nil
             try await send(
-                data, isCloudEvent ? "application/cloudevents+json" : "application/json", path, &total, sentBefore: 0)
+                data, PublishBody.isCloudEvent(data) ? "application/cloudevents+json" : "application/json", path,
+                &total, sentBefore: 0)
         }
         if server.json {
             Console.say(String(decoding: try JSONEncoder().encode(total), as: UTF8.self))

@@ -11,15 +11,16 @@ struct Test: AsyncParsableCommand {
         discussion: "The same matching and the same sandbox as in the server. Exit code 1: a test failed.")
 
     @Argument(help: "The configuration.") var config = "routes.conf"
+    @Flag(help: "Print the results as TAP, version 13.") var tap = false
 
     func run() async throws {
         let checked = Check.check(config, strictEnvironment: false)
-        for diagnostic in checked.diagnostics { Console.complain(diagnostic) }
+        for finding in checked.findings { Console.complain(finding.description) }
         guard let table = checked.table else {
             Console.complain("\(config): refused")
             throw ExitCode.refused
         }
-        var tally = Tally()
+        var tally = Tally(isTAP: tap)
         for test in table.tests { tally.report(test.name, Routes.run(test, table: table)) }
         // What `check` has read already; it refuses a folder that can't be read.
         let folder = try PluginFolder(GenerationBuilder.path(table.server.plugins, besides: config))
@@ -28,24 +29,37 @@ struct Test: AsyncParsableCommand {
                 result.name.map { "\(result.file): \($0)" } ?? "\(result.file) loads",
                 result.problem.map { ["\($0)"] } ?? [])
         }
-        Console.say("\(tally.passed) passed, \(tally.failed) failed")
+        tally.finish()
         if tally.failed > 0 { throw ExitCode.failure }
     }
 
     /// Says how each test ended, and counts.
     private struct Tally {
+        let isTAP: Bool
         private(set) var passed = 0
         private(set) var failed = 0
 
+        init(isTAP: Bool) {
+            self.isTAP = isTAP
+            if isTAP { Console.say("TAP version 13") }
+        }
+
         mutating func report(_ name: String, _ failures: [String]) {
-            if failures.isEmpty {
-                passed += 1
-                Console.say("\(Console.styled("ok", .green))      \(name)")
+            if failures.isEmpty { passed += 1 } else { failed += 1 }
+            if isTAP {
+                // TAP reads a `#` in a name as a directive.
+                let name = name.replacing("#", with: "\\#")
+                Console.say("\(failures.isEmpty ? "ok" : "not ok") \(passed + failed) - \(name)")
+                for line in failures.flatMap({ $0.split(whereSeparator: \.isNewline) }) { Console.say("# \(line)") }
             } else {
-                failed += 1
-                Console.say("\(Console.styled("failed", .red))  \(name)")
+                let mark = failures.isEmpty ? Console.styled("ok", .green) : Console.styled("failed", .red)
+                Console.say("\(mark)\(failures.isEmpty ? "      " : "  ")\(name)")
                 for failure in failures { Console.say("          \(failure)") }
             }
+        }
+
+        func finish() {
+            Console.say(isTAP ? "1..\(passed + failed)" : "\(passed) passed, \(failed) failed")
         }
     }
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Events
+import Foundation
+import Routes
+
+struct Explain: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Say what a configuration does with an event: who gets it, who doesn't and why.",
+        discussion: """
+            Needs no server. EVENT is a file with one event, as `fairlead publish` takes it: a CloudEvent, or plain data. For \
+            each subscriber: whether it gets the event, the value of each part of its filter, and each setting that holds, \
+            with the line it comes from.
+            """)
+
+    @Argument(help: "The topic.") var topic: String
+    @Argument(help: "The file with the event; - is standard input.") var event = "-"
+    @Option(help: "The event's type, for plain data. Default: the topic's name.") var type: String?
+    @Option(help: "The configuration.") var config = "routes.conf"
+    @Flag(help: "Settings of those, too, that don't get the event.") var full = false
+
+    func run() async throws {
+        let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: false)
+        guard let table = compiled.table else {
+            for diagnostic in compiled.diagnostics { Console.complain(diagnostic.description) }
+            Console.complain("\(config): refused")
+            throw ExitCode.refused
+        }
+        let data =
+            event == "-"
+            ? FileHandle.standardInput.readDataToEndOfFile() : FileManager.default.contents(atPath: event)
+        guard let data else {
+            Console.complain("can't read \(event); give the path of a file with one event, or - for standard input")
+            throw ExitCode.refused
+        }
+        do {
+            let record = try Self.record(Array(data), topic, type, table)
+            Console.say(RouteExplanation(table, record).text(isFull: full), terminator: "")
+        } catch {
+            Console.complain("\(event): \(error.message)")
+            throw ExitCode.refused
+        }
+    }
+
+    /// The event as publishing it now would make a record of it.
+    private static func record(
+        _ bytes: [UInt8], _ topic: String, _ type: String?, _ table: RouteTable
+    ) throws(Failure) -> Record {
+        var padded = PaddedBytes(capacity: bytes.count)
+        bytes.withUnsafeBytes { padded.append($0) }
+        let contentType = PublishBody.isCloudEvent(Data(bytes)) ? "application/cloudevents+json" : "application/json"
+        let key = table.topics.first { $0.name == topic }?.keyExtractor
+        let decoder = EventDecoder(topic: .named(topic), key: key)
+        let request = EventRequest(contentType: contentType, type: type)
+        let batch = try padded.withBytes { (body) throws(Failure) in try decoder.decode(body, request) }
+        batch.stamp(first: 0, time: SystemClock().now())
+        return batch[0]
+    }
+}
+
+enum PublishBody {
+    /// Whether a file's JSON is a whole event, and not only the data of one.
+    static func isCloudEvent(_ data: Data) -> Bool {
+        (try? JSONSerialization.jsonObject(with: data) as? [String: Any])?["specversion"] != nil
+    }
+}
