@@ -24,6 +24,9 @@ extension Limits {
     /// Arguments of one statement.
     package static let routesArgumentsMax = 1_000
 
+    /// Members of one object of a test's event, each of which is looked for among the others.
+    package static let routesTestMembersMax = 1_000
+
     /// Deliveries in flight for one subscriber.
     package static let concurrencyMax = 10_000
 
