@@ -36,6 +36,8 @@ struct BraceRepair {
     private let source: SourceText
     private var lexer: Lexer
     private var open: [Open] = []
+    /// Each `}` that closes nothing.
+    private var strays = 0
 
     init(_ source: SourceText) {
         self.source = source
@@ -52,7 +54,7 @@ struct BraceRepair {
                 if let above { close(line, above) }
                 if let above { openLate(line, above) }
                 read(line)
-                if open.count > Limits.routesDepthMax { return false }
+                if open.count > Limits.routesDepthMax || strays > Limits.routesErrorsMax { return false }
                 above = line
             }
             guard !isLast else { break }
@@ -172,7 +174,7 @@ struct BraceRepair {
             case .leftBrace: open.append(Open(range: token.range, line: line.number, indent: line.indent))
             case .rightBrace:
                 guard let block = open.last, block.line == line.number || index == 0 else {
-                    if !openWithin(line, before: index), !open.isEmpty { open.removeLast() }
+                    if !openWithin(line, before: index), open.popLast() == nil { strays += 1 }
                     continue
                 }
                 open.removeLast()

@@ -158,13 +158,14 @@ struct Diagnostics {
         add(diagnostic)
     }
 
+    /// What it would say is made up only where it is shown: there may be one for each line of a large file.
     mutating func warning(
-        _ code: DiagnosticCode, _ message: String, hint: String? = nil, related: [Diagnostic.Related] = [],
-        in source: SourceText, _ range: Range<Int>
+        _ code: DiagnosticCode, _ message: @autoclosure () -> String, hint: @autoclosure () -> String? = nil,
+        related: @autoclosure () -> [Diagnostic.Related] = [], in source: SourceText, _ range: Range<Int>
     ) {
         guard !isFull, warningCount <= Limits.routesWarningsMax else { return }
-        var diagnostic = Diagnostic(.warning, code, message, hint: hint, in: source, range)
-        diagnostic.related = related
+        var diagnostic = Diagnostic(.warning, code, message(), hint: hint(), in: source, range)
+        diagnostic.related = related()
         add(diagnostic)
     }
 }

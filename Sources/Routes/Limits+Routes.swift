@@ -37,6 +37,9 @@ extension Limits {
     /// with their square; of more, all are shown as replaced.
     package static let diffLinesMax = 5_000
 
+    /// Members of one object of a test's event, each of which is looked for among the others.
+    package static let routesTestMembersMax = 1_000
+
     /// Deliveries in flight for one subscriber.
     package static let concurrencyMax = 10_000
 

@@ -39,6 +39,7 @@ extension Resolver {
     private func event(_ line: Checked, topic: String, number: Int) -> Event {
         var event = Event(id: "test-\(number)", source: "test", type: topic)
         var data: JSONTree?
+        guard hasFewMembers(line.statement.block) else { return event }
         for statement in line.statement.block?.statements ?? [] where !statement.isDamaged && !diagnostics.isFull {
             let source = statement.source
             guard let (path, end) = try? FilterParser.path(source.bytes, from: statement.range.lowerBound),
@@ -91,9 +92,18 @@ extension Resolver {
         return event
     }
 
+    private func hasFewMembers(_ block: Block?) -> Bool {
+        guard let first = block?.statements.dropFirst(Limits.routesTestMembersMax).first else { return true }
+        diagnostics.error(
+            .tooLarge, "more than \(Limits.routesTestMembersMax) values in one block of an event",
+            hint: "test with a smaller event", in: first.source, first.range)
+        return false
+    }
+
     private func json(_ statement: Statement) -> JSONTree? {
         if let block = statement.block {
             var members: [(String, JSONTree)] = []
+            guard hasFewMembers(block) else { return nil }
             for inner in block.statements where !inner.isDamaged {
                 guard let value = json(inner) else { continue }
                 if members.contains(where: { $0.0 == inner.keyword }) {

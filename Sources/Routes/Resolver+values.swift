@@ -5,7 +5,8 @@ import Filtering
 
 extension Resolver {
     func collectLets(_ statements: [Statement]) {
-        for statement in statements where statement.keyword == "let" && statement.arguments.count == 2 {
+        for statement in statements where statement.keyword == "let" && !diagnostics.isFull {
+            guard statement.arguments.count == 2 else { continue }
             guard case .word(let name) = statement.arguments[0].value else { continue }
             let at = Declared(source: statement.source, range: statement.arguments[0].range)
             if let first = lets[name] {
@@ -33,6 +34,12 @@ extension Resolver {
                 return .refused(.bad(.unknownLet, "`let \(word)` refers to itself", hint: nil))
             }
             defer { openLets.remove(word) }
+            guard openLets.count <= Limits.routesDepthMax else {
+                return .refused(
+                    .bad(
+                        .tooDeep, "`let`s refer to each other more than \(Limits.routesDepthMax) deep",
+                        hint: "write the value itself"))
+            }
             return read(named.argument, as: type, in: named.at.source)
         }
         switch argument.value {

@@ -60,9 +60,11 @@ final class Resolver {
         let checked = check(statements, in: .top)
         // Names first, so that anything may refer to what stands further down.
         for name in Self.systemTopics { topicNames.updateValue(nil, forKey: name) }
-        for entry in checked where entry.keyword.name == "topic" { declareTopic(entry) }
-        for entry in checked where entry.keyword.name == "retry" { declarePolicy(entry) }
-        for entry in checked where entry.keyword.name == "subscriber" { declareSubscriber(entry) }
+        for entry in checked where entry.keyword.name == "topic" && !diagnostics.isFull { declareTopic(entry) }
+        for entry in checked where entry.keyword.name == "retry" && !diagnostics.isFull { declarePolicy(entry) }
+        for entry in checked where entry.keyword.name == "subscriber" && !diagnostics.isFull {
+            declareSubscriber(entry)
+        }
         for entry in checked where !diagnostics.isFull {
             switch entry.keyword.name {
             case "listen":
@@ -82,7 +84,7 @@ final class Resolver {
             }
         }
         // After the subscribers, whose names they refer to.
-        for entry in checked where entry.keyword.name == "token" { resolveToken(entry) }
+        for entry in checked where entry.keyword.name == "token" && !diagnostics.isFull { resolveToken(entry) }
         if !statements.contains(where: { $0.keyword == "token" }) { refuseOpenListening(checked) }
         for name in Self.systemTopics where !table.topics.contains(where: { $0.name == name }) {
             var topic = TopicRoute(name: name)
@@ -127,7 +129,7 @@ final class Resolver {
                     in: statement.source, statement.range)
                 continue
             }
-            first[keyword.name] = statement
+            if !keyword.isRepeatable { first[keyword.name] = statement }
             if keyword.takesFilter {
                 if statement.filter != nil {
                     result.append(Checked(statement: statement, keyword: keyword, values: []))

@@ -90,9 +90,16 @@ struct Loader<Sources: RouteSources> {
         var parser = Parser(source, diagnostics)
         let statements = parser.parse()
         diagnostics = parser.diagnostics
-        return statements.flatMap { statement in
-            statement.keyword == "include" ? included(by: statement, chain + [path]) : [statement]
+        guard statements.contains(where: { $0.keyword == "include" }) else { return statements }
+        var result: [Statement] = []
+        for statement in statements {
+            if statement.keyword == "include" {
+                result += included(by: statement, chain + [path])
+            } else {
+                result.append(statement)
+            }
         }
+        return result
     }
 
     private mutating func included(by statement: Statement, _ chain: [String]) -> [Statement] {

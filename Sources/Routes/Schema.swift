@@ -46,20 +46,39 @@ enum BlockKind: Hashable, CaseIterable, Sendable {
 
 /// A keyword of routes.conf in one kind of block. This table is what the file is checked against, and what messages,
 /// suggestions and the manual say.
-struct Keyword: Sendable {
-    var name: String
-    var context: BlockKind
-    var shape: Shape
-    var block: BlockKind?
-    var needsBlock = false
+///
+/// A class, as every statement of a large file refers to one.
+final class Keyword: Sendable {
+    let name: String
+    let context: BlockKind
+    let shape: Shape
+    let block: BlockKind?
+    let needsBlock: Bool
     /// May stand several times in one block.
-    var isRepeatable = false
-    var takesFilter = false
+    let isRepeatable: Bool
+    let takesFilter: Bool
     /// A change of it needs a restart.
-    var isRestartOnly = false
+    let isRestartOnly: Bool
     /// What holds where it is left out, as it would be written; nil where nothing is done without it.
-    var defaultText: String?
-    var doc: String
+    let defaultText: String?
+    let doc: String
+
+    init(
+        name: String, context: BlockKind, shape: Shape, block: BlockKind? = nil, needsBlock: Bool = false,
+        isRepeatable: Bool = false, takesFilter: Bool = false, isRestartOnly: Bool = false, defaultText: String? = nil,
+        doc: String
+    ) {
+        self.name = name
+        self.context = context
+        self.shape = shape
+        self.block = block
+        self.needsBlock = needsBlock
+        self.isRepeatable = isRepeatable
+        self.takesFilter = takesFilter
+        self.isRestartOnly = isRestartOnly
+        self.defaultText = defaultText
+        self.doc = doc
+    }
 
     /// Whether no other kind of block knows a keyword of this name.
     var isTopLevelOnly: Bool { Schema.contexts[name] == [.top] }

@@ -7,7 +7,7 @@ final class SourceText: Sendable {
     private let lineStarts: [Int]
     /// The continuation bytes of UTF-8 before each ``blockBytes``, so that a column costs the same in any line.
     private let continuations: [Int]
-    private static let blockBytes = 1 << 10
+    private static let blockBytes = 1 << 6
 
     init(path: String, bytes: [UInt8]) {
         self.path = path

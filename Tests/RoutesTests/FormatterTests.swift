@@ -351,7 +351,7 @@ import Testing
     /// Far from linear, each of them would take minutes.
     @Test func manyLinesAreDoneSoon() {
         let hostile =
-            HostileBytesTests.large + [
+            HostileBytesTests.large.map { ($0.name, $0.make()) } + [
                 ("breaks in a filter", Array("subscriber s {\nwhere (".utf8) + [UInt8](repeating: 0x0A, count: 200_000))
             ]
         for (name, bytes) in hostile {

@@ -60,38 +60,167 @@ import Testing
         }
     }
 
-    static let large: [(String, [UInt8])] = {
-        #if DEBUG
-            let size = 2 << 20
-        #else
-            let size = 10 << 20
-        #endif
-        func filled(_ text: String) -> [UInt8] {
-            let unit = Array(text.utf8)
-            return Array((0..<size / unit.count).map { _ in unit }.joined())
-        }
+    #if DEBUG
+        private static let size = 2 << 20
+    #else
+        private static let size = 10 << 20
+    #endif
+
+    private static func filled(_ unit: String, _ size: Int = size) -> [UInt8] {
+        let unit = Array(unit.utf8)
+        return Array(repeatElement(unit, count: size / unit.count).joined())
+    }
+
+    private static func numbered(_ count: Int, _ line: (Int) -> String) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for number in 0..<count { bytes += line(number).utf8 }
+        return bytes
+    }
+
+    private static func named(
+        _ name: String, _ make: @escaping @Sendable () -> [UInt8]
+    ) -> (String, @Sendable () -> [UInt8]) {
+        (name, make)
+    }
+
+    /// Ten megabytes each, whatever they are; a fifth of that in a debug build.
+    static let large: [(name: String, make: @Sendable () -> [UInt8])] = {
         return [
-            ("zeros", [UInt8](repeating: 0, count: size)),
-            ("braces", [UInt8](repeating: UInt8(ascii: "{"), count: size)),
-            ("brackets", filled("a [")), ("quotes", [UInt8](repeating: UInt8(ascii: "\""), count: size)),
-            ("blocks", filled("a {\n")), ("newlines", [UInt8](repeating: UInt8(ascii: "\n"), count: size)),
-            ("comments", filled("# nothing to see\n")), ("spaces", filled(" \n")), ("wrong words", filled("wrong\n")),
-            ("parentheses", filled("subscriber s { where ((((((((((((((\n")), ("a string", filled("\"a\\\n")),
-            ("invalid UTF-8", [UInt8](repeating: 0xFF, count: size)),
-            ("nots", filled("subscriber s { where not not not\n")),
+            named("zeros") { [UInt8](repeating: 0, count: size) },
+            named("invalid UTF-8") { [UInt8](repeating: 0xFF, count: size) },
+            named("a NUL at the end") { filled("# nothing to see\n") + [0] },
+            named("braces") { [UInt8](repeating: UInt8(ascii: "{"), count: size) },
+            named("closing braces") { filled("}\n") },
+            named("brackets") { filled("a [") }, named("nested lists") { filled("a [[[[[[[[[[[[[[[[[[[[\n") },
+            named("quotes") { [UInt8](repeating: UInt8(ascii: "\""), count: size) },
+            named("blocks") { filled("a {\n") },
+            named("blocks of known keywords") { filled("subscriber s {\n run p {\n") },
+            named("blocks in a line") { filled("subscriber s { run p { a { b { ") },
+            named("newlines") { [UInt8](repeating: UInt8(ascii: "\n"), count: size) },
+            named("carriage returns") { filled("\r\n") }, named("lone carriage returns") { filled("topic a\r") },
+            named("comments") { filled("# nothing to see\n") }, named("spaces") { filled(" \n") },
+            named("deeper and deeper") { numbered(4_000) { String(repeating: " ", count: $0) + "topic t {\n" } },
+            named("wrong words") { filled("wrong\n") }, named("byte-order marks") { filled("\u{FEFF}") },
+            named("byte-order marks in lines") { filled("\u{FEFF}topic a\n") },
+            named("parentheses") { filled("subscriber s { where ((((((((((((((\n") },
+            named("nots") { filled("subscriber s { where not not not\n") },
+            named("a filter without end") { filled("subscriber s { where data.a = 1 or\n") },
+            named("a string") { filled("\"a\\\n") }, named("strings without end") { filled("data \"nowhere\n") },
+            named("strings that hide braces") { filled("subscriber s { run p { a \"}\n}\n") },
+            named("apostrophes") { filled("subscriber s { where a = '}\n}\n") },
         ]
     }()
 
-    /// One second each as it is shipped; a debug build is many times slower and gets a fifth of it.
-    @Test(arguments: large.indices) func megabytesAreDoneSoon(_ index: Int) {
-        let (name, bytes) = Self.large[index]
-        let clock = ContinuousClock()
-        let time = clock.measure { check(bytes, "\(name)") }
+    /// Statements that are right in themselves, as many as there may be reason for; a tenth in a debug build.
+    static let long: [(name: String, make: @Sendable () -> [UInt8])] = {
         #if DEBUG
-            #expect(time < .seconds(20), "\(name)")
+            let count = 10_000
         #else
-            #expect(time < .seconds(1), "\(name)")
+            let count = 100_000
         #endif
+        return [
+            named("equal topics") { filled("topic a\n", 40 * count) },
+            named("topics in long lines") {
+                numbered(count) { "topic t\($0)é\($0 % 3_000 == 2_999 ? "\n" : ";")" }
+            },
+            named("unread topics in long lines") {
+                numbered(count) { "topic t\($0)\($0 % 3_000 == 2_999 ? "\n" : ";")" }
+            },
+            named("topics with settings") {
+                numbered(count) { "topic t.a\($0) { retain 5d; key data.a[\($0)]; dedupe 1m }\n" }
+            },
+            named("unknown topics") { numbered(count) { "subscriber s\($0) { from t\($0); pull }\n" } },
+            named("subscribers") {
+                Array("topic orders\n".utf8)
+                    + numbered(count) {
+                        "subscriber s\($0) {\n  from orders\n  where data.n = \($0)\n  run p { a \($0) }\n}\n"
+                    }
+            },
+            named("subscribers by wildcards") {
+                numbered(count) { "topic a.t\($0).z\n" }
+                    + numbered(count) { "subscriber s\($0) { from a.t\($0).*, *.t\($0).*; pull }\n" }
+            },
+            named("wildcards that match nothing") {
+                numbered(count) { "topic t\($0).z\n" }
+                    + numbered(count) { "subscriber s\($0) { from *.a\($0); pull }\n" }
+            },
+            named("equal subscribers") { filled("subscriber s { from a; pull }\n", 40 * count) },
+            named("tokens") {
+                Array("topic a\nsubscriber s { from a; pull }\n".utf8)
+                    + numbered(count) { "token \"t\($0)\" secret(\"S\") { publish a; pull s; read }\n" }
+            },
+            named("lets that refer to each other") { numbered(count) { "let a\($0) = a\($0 + 1)\n" } },
+            named("a setting of many names") {
+                Array("topic a\nsubscriber s { from a\n run p {\n".utf8) + numbered(count) { "a\($0) 1\n" }
+                    + Array("}}".utf8)
+            },
+            named("tests") {
+                Array("topic a\nsubscriber s { from a; pull }\n".utf8)
+                    + numbered(count) { "test \"\($0)\" { publish a { data.n \($0) }; expect s }\n" }
+            },
+            named("an event of many members") {
+                Array("topic a\nsubscriber s { from a; pull }\ntest \"t\" { expect s; publish a {\n".utf8)
+                    + numbered(count) { "data.n\($0) 1\n" } + Array("}}".utf8)
+            },
+            named("grants") {
+                Array("topic a\nsubscriber s { from a; run p\n".utf8) + numbered(count) { "allow http \"h\($0)\"\n" }
+                    + Array("}".utf8)
+            },
+        ]
+    }()
+
+    /// A second each as it is shipped; a debug build is many times slower.
+    @Test(arguments: large.indices) func megabytesAreDoneSoon(_ index: Int) {
+        #if DEBUG
+            takes(.seconds(15), Self.large[index])
+        #else
+            takes(.seconds(1), Self.large[index])
+        #endif
+    }
+
+    /// What grows faster than the file takes minutes with so many.
+    @Test(arguments: long.indices) func manyStatementsAreDoneSoon(_ index: Int) {
+        takes(.seconds(15), Self.long[index])
+    }
+
+    private func takes(_ bound: Duration, _ hostile: (name: String, make: @Sendable () -> [UInt8])) {
+        let bytes = hostile.make()
+        let time = ContinuousClock().measure { check(bytes, "\(hostile.name)") }
+        #expect(time < bound, "\(hostile.name)")
+        if ProcessInfo.processInfo.environment["SHOW_TIMES"] == "1" { print(hostile.name, bytes.count, time) }
+    }
+
+    @Test func manyIncludesAreDoneSoon() {
+        var sources = MemorySources("include \"conf.d/*.conf\"")
+        for number in 0..<20_000 { sources.files["conf.d/\(number).conf"] = Array("topic t\(number)\n".utf8) }
+        let time = ContinuousClock().measure {
+            let compiled = RouteCompiler.compile("routes.conf", from: sources, strictEnvironment: false)
+            #expect(compiled.diagnostics.map(\.code).contains(.tooLarge))
+        }
+        #expect(time < .seconds(15))
+    }
+
+    @Test(arguments: [
+        "\"", "data \"", "data \"\\", "data \"\\u{", "data \"\\u{FFFFFFFFF}\"", "test \"a\\", "a [\"", "a env(\"",
+    ])
+    func textsWithoutEndAreNamed(_ text: String) {
+        #expect(!compile(Array(text.utf8)).diagnostics.isEmpty)
+        #expect(!compile(Array("\(text)\r\n}\r\n".utf8)).diagnostics.isEmpty)
+    }
+
+    @Test func carriageReturnsMoveNoPlace() {
+        let unix = String(decoding: Self.shop, as: UTF8.self).replacing("orders", with: "orderz", maxReplacements: 1)
+        let found = compile(Array(unix.utf8)).diagnostics.map(\.description)
+        #expect(!found.isEmpty)
+        #expect(compile(Array(unix.replacing("\n", with: "\r\n").utf8)).diagnostics.map(\.description) == found)
+        #expect(compile(Array(("\u{FEFF}" + unix).utf8)).diagnostics.map(\.description) == found)
+    }
+
+    @Test func nestingBeyondItsBoundIsOneError() {
+        for (first, sign) in [("", "a { "), ("a ", "["), ("a ", "env(")] {
+            let text = "topic t\nsubscriber s { from t; run p { \(first)" + String(repeating: sign, count: 100)
+            #expect(compile(Array(text.utf8)).diagnostics.contains { $0.code == .tooDeep })
+        }
     }
 }
 

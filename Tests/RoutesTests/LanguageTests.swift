@@ -101,12 +101,12 @@ import Testing
 
     @Test(arguments: [
         #"where cesql "type = 'a' AND EXISTS subject""#, #"where CESQL   "type = \"a\" and exists subject" # a remark"#,
-        #"where cesql "(type = 'a')\n\tAND EXISTS SUBJECT"; paused"#,
+        #"where cesql "(type = 'a')\n\tAND EXISTS SUBJECT"; pause"#,
     ])
     func aFilterMayBeCESQL(_ line: String) throws {
         let route = try subscriber("from orders\n\(line)\npull")
         #expect(route.filter?.text == #"cesql "type = 'a' AND EXISTS subject""#)
-        #expect(route.paused == line.hasSuffix("paused"))
+        #expect(route.paused == line.hasSuffix("pause"))
     }
 
     @Test func aSubscriberHasAllItsParts() throws {
