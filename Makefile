@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3
+PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 openssl
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 

@@ -46,7 +46,7 @@ extension BrokerCore {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
         if !isPaused && subscriber.route.paused {
             return .failure(
-                Failure(.conflict, "subscriber \"\(name)\" is `paused` in routes.conf; remove that line and reload"))
+                Failure(.conflict, "subscriber \"\(name)\" has a `pause` line in routes.conf; remove it and reload"))
         }
         subscriber.isPausedByHand = isPaused
         if !isPaused {

@@ -4,6 +4,7 @@ import CoreMetrics
 import Events
 import Ledger
 import Logging
+import Routes
 
 extension BrokerCore {
     /// The fifth verb: ends attempts. The state machine says what each outcome means; what follows from it (the moved
@@ -119,6 +120,14 @@ extension BrokerCore {
             if burial.delivery.record.topic != .dead {
                 change.publications.append(.deadLetter(burial, subscriber: subscriber.name))
             }
+            if case .publish(let topic) = subscriber.route.onDead {
+                change.publications.append(Publication(topic: topic, event: burial.delivery.record.event))
+            }
+        }
+        if !round.dead.isEmpty, subscriber.route.onDead == .pause, !subscriber.isPausedByHand {
+            subscriber.isPausedByHand = true
+            subscriber.applySettings()
+            log.warning("Subscriber is paused after a dead letter", metadata: ["subscriber": "\(subscriber.name)"])
         }
         subscriber.isDirty = false
         let hasPublications = !change.publications.isEmpty

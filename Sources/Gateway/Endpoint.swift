@@ -10,6 +10,7 @@ struct Endpoint: Sendable {
     let method: HTTPRequest.Method
     /// As in the manual, `/v1/topics/{topic}/events`; also the label on metrics.
     let path: String
+    let need: AccessControl.Need
     let handle: Handler
     private let segments: [Segment]
 
@@ -18,9 +19,12 @@ struct Endpoint: Sendable {
         case parameter
     }
 
-    init(_ method: HTTPRequest.Method, _ path: String, _ handle: @escaping Handler) {
+    init(
+        _ method: HTTPRequest.Method, _ path: String, needs need: AccessControl.Need, _ handle: @escaping Handler
+    ) {
         self.method = method
         self.path = path
+        self.need = need
         self.handle = handle
         segments = path.split(separator: "/").map { $0.hasPrefix("{") ? .parameter : .literal($0) }
     }

@@ -3,6 +3,7 @@
 package import Events
 import HTTPTypes
 package import Hummingbird
+import HummingbirdCore
 package import Logging
 import NIOCore
 import ServiceLifecycle
@@ -18,11 +19,16 @@ package final class Gateway: Service, CustomStringConvertible {
         /// 0 takes a free one; ``Gateway/port()`` tells which.
         package var port: Int
         package var version: String
+        /// nil serves plain HTTP.
+        package var tls: TLSCredentials?
 
-        package init(host: String = "127.0.0.1", port: Int = 8080, version: String = "dev") {
+        package init(
+            host: String = "127.0.0.1", port: Int = 8080, version: String = "dev", tls: TLSCredentials? = nil
+        ) {
             self.host = host
             self.port = port
             self.version = version
+            self.tls = tls
         }
     }
 
@@ -33,6 +39,7 @@ package final class Gateway: Service, CustomStringConvertible {
     private let bound = BoundPort()
 
     /// - Parameters:
+    ///   - access: who may do what.
     ///   - reload: does what SIGHUP does, and comes back with its verdict.
     ///   - plan: what a reload would do, for `/v1/plan`.
     ///   - plugins: what is loaded, for `/v1/plugins`.
@@ -40,7 +47,7 @@ package final class Gateway: Service, CustomStringConvertible {
     ///   - prometheus: what `/metrics` shows, and what the gateway counts with.
     package init(
         broker: any BrokerSurface, settings: Settings, prometheus: PrometheusMetrics, logger: Logger,
-        clock: any Events.Clock = SystemClock(),
+        clock: any Events.Clock = SystemClock(), access: AccessControl = AccessControl(),
         reload: @escaping @Sendable () async -> ReloadVerdict,
         plan: @escaping @Sendable () async -> PlanVerdict = { .planned(ReloadPlan()) },
         plugins: @escaping @Sendable () async -> [PluginStatus] = { [] },
@@ -59,32 +66,33 @@ package final class Gateway: Service, CustomStringConvertible {
         let health = Health(
             draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
         let endpoints = [
-            Endpoint(.post, "/v1/topics/{topic}/events", publish.publish),
-            Endpoint(.post, "/v1/subscribers/{name}/pull", pull.pull),
-            Endpoint(.post, "/v1/subscribers/{name}/settle", pull.settle),
-            Endpoint(.get, "/v1/subscribers/{name}/state", states.list),
-            Endpoint(.get, "/v1/subscribers/{name}/state/{key}", states.get),
-            Endpoint(.put, "/v1/subscribers/{name}/state/{key}", states.put),
-            Endpoint(.delete, "/v1/subscribers/{name}/state/{key}", states.delete),
-            Endpoint(.get, "/v1/topics/{topic}/events", tail.tail),
-            Endpoint(.get, "/v1/topics", admin.topics),
-            Endpoint(.get, "/v1/subscribers", admin.subscribers),
-            Endpoint(.get, "/v1/status", admin.status),
-            Endpoint(.get, "/v1/plugins", admin.pluginList),
-            Endpoint(.get, "/v1/dead", dead.list),
-            Endpoint(.post, "/v1/dead/redrive", dead.redrive),
-            Endpoint(.get, "/v1/dead/{id}", dead.show),
-            Endpoint(.delete, "/v1/dead/{id}", dead.discard),
-            Endpoint(.post, "/v1/subscribers/{name}/pause", admin.pause),
-            Endpoint(.post, "/v1/subscribers/{name}/resume", admin.resume),
-            Endpoint(.post, "/v1/reload", admin.reload),
-            Endpoint(.get, "/v1/plan", admin.plan),
-            Endpoint(.get, "/metrics", health.metrics),
-            Endpoint(.get, "/healthz", health.alive),
-            Endpoint(.get, "/readyz", health.ready),
+            Endpoint(.post, "/v1/topics/{topic}/events", needs: .publish, publish.publish),
+            Endpoint(.post, "/v1/subscribers/{name}/pull", needs: .pull, pull.pull),
+            Endpoint(.post, "/v1/subscribers/{name}/settle", needs: .pull, pull.settle),
+            Endpoint(.get, "/v1/subscribers/{name}/state", needs: .read, states.list),
+            Endpoint(.get, "/v1/subscribers/{name}/state/{key}", needs: .read, states.get),
+            Endpoint(.put, "/v1/subscribers/{name}/state/{key}", needs: .admin, states.put),
+            Endpoint(.delete, "/v1/subscribers/{name}/state/{key}", needs: .admin, states.delete),
+            Endpoint(.get, "/v1/topics/{topic}/events", needs: .read, tail.tail),
+            Endpoint(.get, "/v1/topics", needs: .read, admin.topics),
+            Endpoint(.get, "/v1/subscribers", needs: .read, admin.subscribers),
+            Endpoint(.get, "/v1/status", needs: .read, admin.status),
+            Endpoint(.get, "/v1/plugins", needs: .read, admin.pluginList),
+            Endpoint(.get, "/v1/dead", needs: .read, dead.list),
+            Endpoint(.post, "/v1/dead/redrive", needs: .admin, dead.redrive),
+            Endpoint(.get, "/v1/dead/{id}", needs: .read, dead.show),
+            Endpoint(.delete, "/v1/dead/{id}", needs: .admin, dead.discard),
+            Endpoint(.post, "/v1/subscribers/{name}/pause", needs: .admin, admin.pause),
+            Endpoint(.post, "/v1/subscribers/{name}/resume", needs: .admin, admin.resume),
+            Endpoint(.post, "/v1/reload", needs: .admin, admin.reload),
+            Endpoint(.get, "/v1/plan", needs: .read, admin.plan),
+            Endpoint(.get, "/metrics", needs: .read, health.metrics),
+            Endpoint(.get, "/healthz", needs: .nothing, health.alive),
+            Endpoint(.get, "/readyz", needs: .nothing, health.ready),
         ]
-        let front = Endpoint(.get, "/") { _ in health.front(endpoints) }
-        responder = GatewayResponder(endpoints: endpoints + [front], metrics: metrics, logger: logger)
+        let front = Endpoint(.get, "/", needs: .read) { _ in health.front(endpoints) }
+        responder = GatewayResponder(
+            endpoints: endpoints + [front], access: access, metrics: metrics, logger: logger)
     }
 
     package var description: String { "gateway" }
@@ -92,14 +100,7 @@ package final class Gateway: Service, CustomStringConvertible {
     /// The server without its listener, for tests of the routes.
     package var application: Application<GatewayResponder> {
         Application(
-            responder: responder,
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
-                    idleTimeout: Limits.connectionIdle,
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
-                        maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax))),
+            responder: responder, server: server,
             configuration: .init(address: .hostname(settings.host, port: settings.port)),
             onServerRunning: { [bound, logger, settings] channel in
                 let port = channel.localAddress?.port ?? settings.port
@@ -107,6 +108,17 @@ package final class Gateway: Service, CustomStringConvertible {
                 bound.set(port)
             },
             logger: logger)
+    }
+
+    private var server: HTTPServerBuilder {
+        let plain = HTTPServerBuilder.http1(
+            configuration: .init(
+                additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
+                idleTimeout: Limits.connectionIdle,
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
+                    maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax)))
+        return settings.tls?.server(around: plain) ?? plain
     }
 
     /// - Throws: where the address can't be listened on.

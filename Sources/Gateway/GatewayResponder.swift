@@ -11,6 +11,7 @@ package struct GatewayResponder: HTTPResponder {
     package typealias Context = BasicRequestContext
 
     let endpoints: [Endpoint]
+    let access: AccessControl
     let metrics: GatewayMetrics
     let logger: Logger
 
@@ -21,6 +22,7 @@ package struct GatewayResponder: HTTPResponder {
         do {
             let (endpoint, parameters) = try find(request)
             route = endpoint.path
+            try access.check(request.headers[.authorization], endpoint.need, parameters.first)
             response = try await endpoint.handle(Exchange(request: request, parameters: parameters))
         } catch let problem as Problem {
             response = problem.response

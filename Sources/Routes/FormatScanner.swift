@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Events
+import Filtering
 
 /// Cuts a file into pieces, knowing as much of the grammar as the layout needs: which words begin statements, which line
 /// breaks end them, and which braces belong together. Any text has pieces; errors are nobody's business here.
@@ -8,7 +9,7 @@ struct FormatScanner {
     let source: SourceText
     var lexer: Lexer
     var pieces: [FormatPiece] = []
-    /// Whether blocks nest deeper than ``Limits/routesDepthMax``; then the pieces end there.
+    /// Whether blocks or brackets nest deeper than ``Limits/routesDepthMax``; then the pieces end there.
     private(set) var isTooDeep = false
     private var levels = [Level(kind: .top, number: 0)]
     private var blocks = 1
@@ -170,7 +171,11 @@ struct FormatScanner {
 
     private mutating func append(_ text: FormatPiece) {
         switch token(text) {
-        case UInt8(ascii: "["), UInt8(ascii: "("): if text.textClass == .opener { level.brackets += 1 }
+        case UInt8(ascii: "["), UInt8(ascii: "("):
+            guard text.textClass == .opener else { break }
+            level.brackets += 1
+            // Each further line in them is indented as deeply: the text would grow with the square of its length.
+            if level.brackets > max(Limits.routesDepthMax, Limits.filterDepthMax) { isTooDeep = true }
         default: if text.textClass == .closer { level.brackets = max(0, level.brackets - 1) }
         }
         if text.textClass != .comma { level.hasArgument = true }

@@ -21,7 +21,7 @@ package enum RouteFormatter {
         let source = SourceText(path: "", bytes: bytes)
         if let refusal = refusal(of: source) { return FormattedRoutes(bytes: bytes, refusal: refusal) }
         guard let text = layOut(source) else {
-            return FormattedRoutes(bytes: bytes, refusal: "blocks nest deeper than \(Limits.routesDepthMax)")
+            return FormattedRoutes(bytes: bytes, refusal: "blocks or lists nest deeper than \(Limits.routesDepthMax)")
         }
         // Broken text can be so broken that moving it mends it, or breaks it further. It is left alone.
         let formatted = SourceText(path: "", bytes: text)

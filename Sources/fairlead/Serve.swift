@@ -79,6 +79,13 @@ struct Serve: AsyncParsableCommand {
         let storage = try Self.unwrap { () throws(Failure) in
             try Storage(folder: folder, clock: clock, log: log)
         }
+        let credentials = try table.server.tls.map { tls in
+            try Self.unwrap { () throws(Failure) in
+                try TLSCredentials(
+                    certificate: GenerationBuilder.path(tls.certificate, besides: config),
+                    key: GenerationBuilder.path(tls.key, besides: config))
+            }
+        }
         let broker = Broker(engine: storage.engine, clock: clock, log: log)
         // What it found and mended is in the log.
         _ = try Self.unwrap { () throws(Failure) in
@@ -87,8 +94,10 @@ struct Serve: AsyncParsableCommand {
 
         let host = ScriptHost(services: outsideWorld.services(state: storage.ledger))
         let builder = GenerationBuilder(config: config, host: host, sender: sender, clock: clock)
+        let access = AccessControl()
         let server = Server(
-            builder: builder, broker: broker, mail: mail, ledger: storage.ledger, clock: clock, log: log)
+            builder: builder, broker: broker, mail: mail, access: access, ledger: storage.ledger, clock: clock,
+            log: log)
         do {
             try await server.start()
         } catch let refusal as GenerationBuilder.Refusal {
@@ -101,8 +110,9 @@ struct Serve: AsyncParsableCommand {
         let reloader = Reloader { trigger in await server.reload(trigger: trigger) }
         let gateway = Gateway(
             broker: broker,
-            settings: .init(host: table.server.host, port: table.server.port, version: Fairlead.version),
-            prometheus: prometheus, logger: log,
+            settings: .init(
+                host: table.server.host, port: table.server.port, version: Fairlead.version, tls: credentials),
+            prometheus: prometheus, logger: log, access: access,
             reload: { await reloader.reload(trigger: "HTTP") },
             plan: { await server.plan() },
             plugins: { await server.plugins })

@@ -14,18 +14,20 @@ actor Server {
     let builder: GenerationBuilder
     let broker: Broker
     private let mail: CurrentMail
+    private let access: AccessControl
     private let ledger: Ledger
     private let clock: any Events.Clock
     private let log: Logger
     private(set) var running: GenerationBuilder.Candidate?
 
     init(
-        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, ledger: Ledger, clock: any Events.Clock,
-        log: Logger
+        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, ledger: Ledger,
+        clock: any Events.Clock, log: Logger
     ) {
         self.builder = builder
         self.broker = broker
         self.mail = mail
+        self.access = access
         self.ledger = ledger
         self.clock = clock
         self.log = log
@@ -38,7 +40,7 @@ actor Server {
         let last = try ledger.generations(limit: 1).first?.number ?? 0
         let candidate = try await builder.build(number: last + 1, beside: nil)
         for warning in candidate.warnings { log.warning("\(warning)") }
-        useMail(candidate)
+        useSettings(of: candidate)
         try await broker.start(candidate.generation)
         running = candidate
         try record(candidate.generation.number, trigger: "start", verdict: "applied")
@@ -66,7 +68,7 @@ actor Server {
             for warning in candidate.warnings { log.warning("\(warning)") }
             let changes = describe(candidate.generation, after: before.generation)
             try await broker.apply(candidate.generation)
-            useMail(candidate)
+            useSettings(of: candidate)
             running = candidate
             try record(number, trigger: trigger, verdict: "applied")
             log.notice(
@@ -88,7 +90,9 @@ actor Server {
         }
     }
 
-    private func useMail(_ candidate: GenerationBuilder.Candidate) {
+    /// What isn't the broker's.
+    private func useSettings(of candidate: GenerationBuilder.Candidate) {
+        access.use(candidate.generation.table.server.tokens)
         mail.use(candidate.mail, directory: { builder.path($0) }, clock: clock)
     }
 

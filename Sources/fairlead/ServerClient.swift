@@ -6,7 +6,9 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
+import NIOSSL
 import Routes
+import Synchronization
 
 /// Where the running server is; the same for every command that talks to one.
 struct ServerOptions: ParsableArguments {
@@ -16,29 +18,58 @@ struct ServerOptions: ParsableArguments {
     @Option(help: "The routes.conf that says where the server listens.")
     var config = "routes.conf"
 
+    @Option(help: "The token to send, where routes.conf has tokens. Default: $FAIRLEAD_TOKEN.")
+    var token: String?
+
     @Flag(help: "Print what the server answered, as JSON.")
     var json = false
 
     var client: ServerClient {
-        ServerClient(base: server ?? Self.address(in: config))
-    }
-
-    private static func address(in config: String) -> String {
         let settings = ListenLine.settings(in: config)
-        return "http://\(settings.host.contains(":") ? "[\(settings.host)]" : settings.host):\(settings.port)"
+        let host = settings.host.contains(":") ? "[\(settings.host)]" : settings.host
+        return ServerClient(
+            base: server ?? "\(settings.tls == nil ? "http" : "https")://\(host):\(settings.port)",
+            token: token ?? ProcessInfo.processInfo.environment["FAIRLEAD_TOKEN"],
+            certificate: server == nil
+                ? settings.tls.map { GenerationBuilder.path($0.certificate, besides: config) } : nil)
     }
 }
 
 /// Talks to a running server over its HTTP API.
 struct ServerClient {
     let base: String
+    private let token: String?
+    private let http: HTTPClient
+
+    /// - Parameter certificate: that of the server, as a PEM file beside its routes.conf; it is then trusted whatever name
+    ///   it is for. nil trusts what the system does.
+    init(base: String, token: String? = nil, certificate: String? = nil) {
+        self.base = base
+        self.token = token
+        guard let certificate else {
+            http = Self.plain
+            return
+        }
+        var configuration = Self.configuration
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.trustRoots = .file(certificate)
+        tls.certificateVerification = .noHostnameVerification
+        configuration.tlsConfiguration = tls
+        http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        // A command ends with its process.
+        Self.kept.withLock { $0.append(http) }
+    }
+
+    private static let kept = Mutex<[HTTPClient]>([])
 
     /// Says at once that nobody listens: the client's own default is to try again until its timeout.
-    private static let http = {
+    private static var configuration: HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration()
         configuration.connectionPool.retryConnectionEstablishment = false
-        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }()
+        return configuration
+    }
+
+    private static let plain = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
 
     struct Answer {
         var status: Int
@@ -71,12 +102,13 @@ struct ServerClient {
     ) async throws -> Answer {
         var request = HTTPClientRequest(url: base + path)
         request.method = .init(rawValue: method)
+        if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
         if let body {
             request.body = body
             request.headers.add(name: "Content-Type", value: contentType)
         }
         do {
-            let response = try await Self.http.execute(request, timeout: Self.timeout)
+            let response = try await http.execute(request, timeout: Self.timeout)
             let body = try await response.body.collect(upTo: Self.answerBytesMax)
             let next = response.headers["Link"].first { $0.contains("rel=\"next\"") }
                 .flatMap { $0.split(separator: ">").first }.map { String($0.dropFirst()) }

@@ -54,7 +54,9 @@ import Testing
         for diagnostic in compiled.diagnostics { #expect(!diagnostic.json.contains("\n")) }
     }
 
-    @Test(arguments: DiagnosticCode.allCases.filter { $0 != .badPlugin }) func everyCodeIsShownByOne(_ code: DiagnosticCode) throws {
+    @Test(arguments: DiagnosticCode.allCases.filter { $0 != .badPlugin }) func everyCodeIsShownByOne(
+        _ code: DiagnosticCode
+    ) throws {
         #expect(
             try Self.names.contains {
                 let text = try String(contentsOf: Self.folder.appending(path: $0), encoding: .utf8)

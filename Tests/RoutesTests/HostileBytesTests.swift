@@ -61,14 +61,17 @@ import Testing
     }
 
     #if DEBUG
-        private static let size = 2 << 20
+        private static let size = 256 << 10
     #else
         private static let size = 10 << 20
     #endif
 
     private static func filled(_ unit: String, _ size: Int = size) -> [UInt8] {
         let unit = Array(unit.utf8)
-        return Array(repeatElement(unit, count: size / unit.count).joined())
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(size)
+        for _ in 0..<(size / unit.count) { bytes += unit }
+        return bytes
     }
 
     private static func numbered(_ count: Int, _ line: (Int) -> String) -> [UInt8] {
@@ -83,7 +86,7 @@ import Testing
         (name, make)
     }
 
-    /// Ten megabytes each, whatever they are; a fifth of that in a debug build.
+    /// Ten megabytes each, whatever they are; a quarter of one in a debug build, which is many times slower.
     static let large: [(name: String, make: @Sendable () -> [UInt8])] = {
         return [
             named("zeros") { [UInt8](repeating: 0, count: size) },
@@ -111,10 +114,10 @@ import Testing
         ]
     }()
 
-    /// Statements that are right in themselves, as many as there may be reason for; a tenth in a debug build.
+    /// Statements that are right in themselves, as many as there may be reason for; a fiftieth in a debug build.
     static let long: [(name: String, make: @Sendable () -> [UInt8])] = {
         #if DEBUG
-            let count = 10_000
+            let count = 2_000
         #else
             let count = 100_000
         #endif

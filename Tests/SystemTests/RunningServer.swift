@@ -46,8 +46,8 @@ final class RunningServer {
         try Data(source.utf8).write(to: folder.appendingPathComponent("Plugins/\(name).lua"))
     }
 
-    /// Starts the program and waits until it says that it is ready.
-    func start(environment: [String: String] = [:]) async throws {
+    /// Starts the program and waits until it says that it is ready; where it speaks TLS, until its log has `words`.
+    func start(environment: [String: String] = [:], until words: String? = nil) async throws {
         process = Process()
         process.executableURL = Self.program
         process.arguments = ["serve", "routes.conf"]
@@ -63,6 +63,7 @@ final class RunningServer {
         try process.run()
         try await eventually("the server is ready") {
             guard self.process.isRunning else { throw Gone(description: "the server ended:\n\(self.output)") }
+            if let words { return self.output.contains(words) }
             return (try? await self.get("/readyz").status) == 200
         }
     }
