@@ -11,7 +11,7 @@ import Routes
 /// or to a test that drives it by hand; it never blocks: reading is handed to `perform`, writing to the engine, and both
 /// come back through `post`.
 ///
-/// The five verbs: **publish** is `Publish.swift` of the Gateway, **append** is `Append.swift` of the Journal,
+/// The five verbs: **publish** is `Publish.swift` of the Gateway, **append** is `Journal+append.swift` of the Journal,
 /// **route** `Route.swift`, **dispatch** `Dispatch.swift`, **settle** `Settle.swift`, the last three in this folder.
 package final class BrokerCore {
     let engine: any Engine

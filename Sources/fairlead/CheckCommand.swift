@@ -37,9 +37,11 @@ struct Check: AsyncParsableCommand {
             table.subscribers.compactMap { route in
                 if case .run(let plugin, _, _) = route.delivery { plugin } else { nil }
             })
-        Console.say(
-            "\(config): ok (\(checked.files) \(checked.files == 1 ? "file" : "files"), \(table.topics.count { !$0.name.hasPrefix("$") }) topics, "
-                + "\(table.subscribers.count) subscribers, \(plugins.count) plugins)")
+        let counts = [
+            (checked.files, "file"), (table.topics.count { !$0.name.hasPrefix("$") }, "topic"),
+            (table.subscribers.count, "subscriber"), (plugins.count, "plugin"),
+        ].map { "\($0) \($1)\($0 == 1 ? "" : "s")" }
+        Console.say("\(config): ok (\(counts.joined(separator: ", ")))")
     }
 
     struct Checked {
