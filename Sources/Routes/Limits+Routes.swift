@@ -6,6 +6,10 @@ extension Limits {
     /// Bytes of routes.conf with all it includes: 100,000 subscribers fit.
     package static let routesBytesMax = 32 << 20
 
+    /// Line breaks, `;` and `{` of routes.conf with all it includes, which bounds its statements: 100,000 subscribers of a
+    /// handful of lines fit, and whatever is wrong is said within a second.
+    package static let routesStatementsMax = 1_000_000
+
     /// Bytes of one line: a diagnostic shows and counts along it.
     package static let routesLineBytesMax = 64 << 10
 

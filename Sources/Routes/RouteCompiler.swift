@@ -36,9 +36,14 @@ struct Loader<Sources: RouteSources> {
     private(set) var files: [String] = []
     private var known: Set<String> = []
     private var bytesLeft = Limits.routesBytesMax
+    private var statementsLeft = Limits.routesStatementsMax
 
     init(_ sources: Sources) {
         self.sources = sources
+    }
+
+    private static func mayEndStatement(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: "\n") || byte == UInt8(ascii: ";") || byte == UInt8(ascii: "{")
     }
 
     mutating func load(_ path: String) -> [Statement] {
@@ -85,6 +90,15 @@ struct Loader<Sources: RouteSources> {
             return []
         }
         bytesLeft -= bytes.count
+        let ends = bytes.count { Self.mayEndStatement($0) }
+        guard ends <= statementsLeft else {
+            report(
+                .tooLarge,
+                "\(path) has some \(ends) lines, `;` and blocks; all files together may have "
+                    + "\(Limits.routesStatementsMax)", nil)
+            return []
+        }
+        statementsLeft -= ends
         let source = SourceText(path: path, bytes: bytes)
         guard isText(source) else { return [] }
         var parser = Parser(source, diagnostics)

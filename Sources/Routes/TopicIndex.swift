@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Finds the topics that a pattern means without looking at each: by the rarest of the pattern's plain segments.
-struct TopicIndex {
+/// Finds the topics that a pattern means without looking at each: by the rarest of the pattern's plain segments. Remembers
+/// what it found, which is why it is a class: a value behind a lazy property is copied by each change.
+final class TopicIndex {
     private let names: [String]
     private var positions: [Segment: [Int]] = [:]
     private var exact: Set<String>
@@ -22,7 +23,7 @@ struct TopicIndex {
         }
     }
 
-    mutating func names(matching pattern: TopicPattern) -> [String] {
+    func names(matching pattern: TopicPattern) -> [String] {
         guard pattern.isWildcard else { return exact.contains(pattern.text) ? [pattern.text] : [] }
         if let known = known[pattern.text] { return known }
         let plain = Self.segments(pattern.text).filter { !$0.element.hasPrefix("*") }

@@ -22,7 +22,8 @@ struct FileRouteSources: RouteSources {
     }
 
     func environment(_ name: String) -> String? {
-        ProcessInfo.processInfo.environment[name]
+        // Foundation's dictionary is made anew each time it is asked for.
+        getenv(name).map { String(cString: $0) }
     }
 
     func secret(_ name: String) throws -> String? {

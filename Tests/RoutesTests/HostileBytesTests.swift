@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Events
 import Foundation
 import Routes
 import Testing
@@ -191,6 +192,13 @@ import Testing
         let time = ContinuousClock().measure { check(bytes, "\(hostile.name)") }
         #expect(time < bound, "\(hostile.name)")
         if ProcessInfo.processInfo.environment["SHOW_TIMES"] == "1" { print(hostile.name, bytes.count, time) }
+    }
+
+    @Test(arguments: ["topic a\n", "topic a;", "a {"]) func moreStatementsThanAnybodyHasAreRefusedUnread(_ unit: String)
+    {
+        let compiled = compile(Self.filled(unit, (Limits.routesStatementsMax + 1) * unit.utf8.count))
+        #expect(compiled.diagnostics.map(\.code) == [.tooLarge])
+        #expect(compiled.diagnostics[0].message.hasPrefix("routes.conf has some 1000001 lines, `;` and blocks"))
     }
 
     @Test func manyIncludesAreDoneSoon() {
