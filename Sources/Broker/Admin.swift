@@ -49,10 +49,7 @@ extension BrokerCore {
                 Failure(.conflict, "subscriber \"\(name)\" has a `pause` line in routes.conf; remove it and reload"))
         }
         subscriber.isPausedByHand = isPaused
-        if !isPaused {
-            subscriber.isQuarantined = false
-            subscriber.kills = 0
-        }
+        if !isPaused { subscriber.liftQuarantine() }
         subscriber.applySettings()
         dispatch(subscriber)
         return .success(())

@@ -9,7 +9,6 @@ package struct FilterCount: Hashable, Sendable {
     package var matching = 0
     /// Events looked at: all that its topics retain, or of each topic the newest ``Limits/filterCountEvents``.
     package var of = 0
-    package var isPartial = false
 }
 
 extension Broker {
@@ -25,11 +24,7 @@ extension Broker {
                 let takers = routes.indices.filter { routes[$0].takes(from: topic) }
                 guard !takers.isEmpty else { continue }
                 let bounds = engine.bounds(of: topic)
-                var at = bounds.first
-                if bounds.end - bounds.first > Limits.filterCountEvents {
-                    at = bounds.end - Limits.filterCountEvents
-                    for place in takers { counts[place].isPartial = true }
-                }
+                var at = max(bounds.first, bounds.end - min(bounds.end, Limits.filterCountEvents))
                 let matcher = Matcher(takers.map { routes[$0].filter })
                 let scratch = matcher.makeScratch()
                 while let batch = try engine.read(

@@ -67,9 +67,13 @@ final class Subscriber {
         self.destination = destination
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
+        liftQuarantine()
+        applySettings()
+    }
+
+    func liftQuarantine() {
         isQuarantined = false
         kills = 0
-        applySettings()
     }
 
     func applySettings() {
