@@ -55,52 +55,6 @@ extension BrokerCore {
         return .success(())
     }
 
-    /// `letters` in the order in which they are to go out; those of one subscriber become one change.
-    func redrive(_ letters: [DeadLetter]) -> Result<Int, Failure> {
-        for letter in letters where subscribers[letter.subscriber] == nil {
-            return .failure(
-                Failure(
-                    .conflict,
-                    "dead letter \(letter.id) is of subscriber \"\(letter.subscriber)\", which routes.conf no longer has; "
-                        + "put it back and reload, or discard the dead letter"))
-        }
-        let now = clock.now()
-        var count = 0
-        for (name, letters) in Dictionary(grouping: letters, by: \.subscriber) {
-            guard let subscriber = subscribers[name] else { continue }
-            var round = LedgerRound()
-            var sent: [Int64] = []
-            for letter in letters {
-                let id = DeliveryID(topic: Topic.named(letter.topic), offset: letter.offset)
-                if subscriber.state.redrive(id, key: letter.key, deadLetter: letter.id, now: now, into: &round) {
-                    sent.append(letter.id)
-                }
-            }
-            subscriber.counts.dead -= sent.count
-            count += sent.count
-            commit(subscriber, round, redriven: sent)
-            dispatch(subscriber)
-        }
-        return .success(count)
-    }
-
-    func discard(_ letter: DeadLetter) -> Bool {
-        var round = LedgerRound()
-        round.resolved.append(letter.id)
-        let now = clock.now()
-        if let subscriber = subscribers[letter.subscriber] {
-            subscriber.counts.dead -= 1
-            if let key = letter.key { subscriber.state.unblock(key: key, now: now) }
-            commit(subscriber, round)
-            dispatch(subscriber)
-        } else {
-            var change = LedgerChange(subscriber: letter.subscriber)
-            change.discarded = round.resolved
-            engine.commit(change) { _ in }
-        }
-        return true
-    }
-
     /// Starts nothing more; whoever waits is answered. Returns what is to be stopped.
     func drain() -> [any Destination] {
         isDraining = true

@@ -22,6 +22,7 @@ package final class Broker: Sendable {
     private let started: Timestamp
     /// For work that blocks: reading the journal and the ledger.
     private let disk = DispatchQueue(label: "fairlead.disk", attributes: .concurrent)
+    private let keeping = Mutex(KeepSettings())
     private let reloads = Mutex<[Task<Void, Never>]>([])
     /// The one stop there is, once somebody has asked for it.
     private let stopping = Mutex<Task<Void, Never>?>(nil)
@@ -71,6 +72,7 @@ package final class Broker: Sendable {
             try Preparation.read(from: self.engine, newcomers: newcomers, missing: missing)
         }
         let stopping = await on { core in core.apply(generation, preparation) }
+        keeping.withLock { $0 = table.keep }
         topics.replace(table.topics.filter { !Topic.named($0.name).isSystem })
         guard !stopping.isEmpty else { return }
         let task = Task {
@@ -254,49 +256,6 @@ package final class Broker: Sendable {
         try await blocking { () throws(Failure) in try self.engine.subscribers() }
     }
 
-    /// Newest first. `before` continues a listing.
-    package func deadLetters(
-        subscriber: String?, before: Int64?, limit: Int
-    ) async throws(Failure) -> [DeadLetter] {
-        try await blocking { () throws(Failure) in
-            try self.engine.deadLetters(subscriber: subscriber, before: before, limit: limit)
-        }
-    }
-
-    package func deadLetter(_ id: Int64) async throws(Failure) -> DeadLetter? {
-        try await blocking { () throws(Failure) in try self.engine.deadLetter(id) }
-    }
-
-    /// Sends dead letters to their subscriber again, with all their attempts before them; returns how many. `ids` nil
-    /// means all, or all of `subscriber`.
-    package func redrive(ids: [Int64]?, subscriber: String?) async throws(Failure) -> Int {
-        var count = 0
-        if let ids {
-            var letters: [DeadLetter] = []
-            for id in ids {
-                guard let letter = try await deadLetter(id) else {
-                    throw Failure(.notFound, "no dead letter \(id); `fairlead dead list` shows those there are")
-                }
-                if subscriber == nil || letter.subscriber == subscriber { letters.append(letter) }
-            }
-            let found = letters
-            return try await on { core in core.redrive(found) }.get()
-        }
-        var before: Int64?
-        while true {
-            let letters = try await deadLetters(subscriber: subscriber, before: before, limit: Limits.redriveBatch)
-            guard let last = letters.last else { return count }
-            before = last.id
-            count += try await on { core in core.redrive(letters.reversed()) }.get()
-        }
-    }
-
-    /// Gives a dead letter up for good; what was parked behind it goes on. False where there is none.
-    package func discard(_ id: Int64) async throws(Failure) -> Bool {
-        guard let letter = try await deadLetter(id) else { return false }
-        return await on { core in core.discard(letter) }
-    }
-
     /// Runs `body` on the broker's thread.
     func on<Value: Sendable>(_ body: @escaping @Sendable (BrokerCore) -> Value) async -> Value {
         await withCheckedContinuation { continuation in
@@ -330,10 +289,22 @@ package final class Broker: Sendable {
         }
     }
 
+    /// What happened long ago, by `keep`.
+    private func forgetOld() {
+        let keep = keeping.withLock { $0 }
+        do {
+            let expired = try engine.expire(attempts: keep.attempts, dead: keep.dead)
+            if !expired.isEmpty { thread.post { core in core.deadLettersExpired(expired) } }
+        } catch {
+            log.error("What is kept of old deliveries can't be removed, trying again", metadata: ["error": "\(error)"])
+        }
+    }
+
     private func retention() {
         disk.asyncAfter(deadline: .now() + Limits.retentionInterval.seconds) { [weak self] in
             guard let self, !isDraining.load(ordering: .relaxed) else { return }
             engine.applyRetention()
+            forgetOld()
             retention()
         }
     }

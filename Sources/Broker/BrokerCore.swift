@@ -35,6 +35,11 @@ package final class BrokerCore {
     var positionsAt: Timestamp?
     /// When the outbox is looked at again after it could not be emptied.
     var outboxAt: Timestamp?
+    /// Dead letters that are being sent again, and runs that have ended lately.
+    var redrives: [Int: RedriveRun] = [:]
+    var lastRedrive = 0
+    /// When a run may send more by its rate.
+    var redriveAt: Timestamp?
     var isDraining = false
     var isOutboxBusy = false
     var nextLease: UInt64
@@ -77,7 +82,7 @@ package final class BrokerCore {
 
     /// When ``tick()`` wants to be called next.
     package var wake: Timestamp? {
-        [wakes.min?.time, flushAt, positionsAt, outboxAt].compactMap { $0 }.min()
+        [wakes.min?.time, flushAt, positionsAt, outboxAt, redriveAt].compactMap { $0 }.min()
     }
 
     /// Does what has become due: retries, expired leases, waits that are over, positions to write.
@@ -96,6 +101,7 @@ package final class BrokerCore {
         }
         if let due = flushAt, due <= now { flush() }
         if let due = positionsAt, due <= now { flushAllPositions(now) }
+        if let due = redriveAt, due <= now { advanceRedrives() }
         if let due = outboxAt, due <= now {
             outboxAt = nil
             drainOutbox()

@@ -48,20 +48,6 @@ package enum LeaseResult: String, Sendable {
     case expired
 }
 
-/// A delivery given up on.
-package struct DeadLetter: Sendable {
-    package var id: Int64
-    package var subscriber: String
-    package var topic: String
-    package var offset: Offset
-    package var key: String?
-    package var reason: String
-    package var trace: String?
-    package var attempts: Int
-    package var time: Timestamp
-    package var event: Event
-}
-
 package struct BrokerStatus: Sendable {
     package var generation: Int
     package var started: Timestamp

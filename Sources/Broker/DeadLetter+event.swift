@@ -17,7 +17,8 @@ extension NewDeadLetter {
         let record = burial.delivery.record
         self.init(
             topic: record.topic.name, offset: record.offset, reason: burial.reason, trace: burial.trace,
-            attempts: burial.delivery.attempt, time: burial.time,
+            attempts: burial.delivery.attempt, time: burial.time, generation: burial.delivery.generation,
+            previous: burial.previous,
             record: Array(UnsafeRawBufferPointer(start: record.bytes, count: record.byteCount)))
     }
 }

@@ -36,7 +36,7 @@ package final class EmbeddedEngine: Engine {
     package func record(_ id: DeliveryID, deadLetter: Int64?) throws(Failure) -> Record? {
         if let deadLetter {
             guard let kept = try ledger.deadLetter(deadLetter) else { return nil }
-            return kept.letter.batch?[0]
+            return kept.batch?[0]
         }
         guard let batch = try journal.read(id.topic, from: id.offset, maxRecords: 1, maxBytes: 1),
             batch.count > 0, batch.first == id.offset
@@ -140,29 +140,46 @@ package final class EmbeddedEngine: Engine {
     }
 
     package func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
-        var count = 0
-        var keys: Set<String> = []
-        var before: Int64?
-        while case let page = try ledger.deadLetters(subscriber: subscriber, before: before, limit: Limits.redriveBatch),
-            let last = page.last
-        {
-            count += page.count
-            for kept in page {
-                if let key = kept.letter.batch?[0].key { keys.insert(key) }
-            }
-            before = last.id
-        }
-        return (count, Array(keys))
+        try ledger.openDeadLetters(of: subscriber)
     }
 
     package func deadLetters(
-        subscriber: String?, before: Int64?, limit: Int
+        _ filter: DeadLetterFilter, before: Int64?, limit: Int
     ) throws(Failure) -> [DeadLetter] {
-        try ledger.deadLetters(subscriber: subscriber, before: before, limit: limit).compactMap { DeadLetter($0) }
+        try ledger.deadLetters(filter, before: before, limit: limit).compactMap { DeadLetter($0) }
+    }
+
+    package func deadLetterIDs(_ filter: DeadLetterFilter, limit: Int) throws(Failure) -> [Int64] {
+        try ledger.deadLetterIDs(filter, limit: limit)
+    }
+
+    package func deadLetterGroups(
+        _ filter: DeadLetterFilter, limit: Int
+    ) throws(Failure) -> [DeadLetterSummary] {
+        try ledger.deadLetterGroups(filter, limit: limit)
     }
 
     package func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter? {
         try ledger.deadLetter(id).flatMap { DeadLetter($0) }
+    }
+
+    package func deadLetter(of subscriber: String, _ id: DeliveryID) throws(Failure) -> DeadLetter? {
+        try ledger.deadLetter(of: subscriber, topic: id.topic.name, offset: id.offset).flatMap { DeadLetter($0) }
+    }
+
+    package func mend(_ id: Int64, record: [UInt8]) throws(Failure) -> Bool {
+        try ledger.mend(id, record: record)
+    }
+
+    package func attempts(of subscriber: String, _ id: DeliveryID) throws(Failure) -> [Attempt] {
+        try ledger.attempts(of: subscriber, topic: id.topic.name, offset: id.offset)
+    }
+
+    package func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int] {
+        let now = ledger.now
+        try ledger.purgeAttempts(before: now - attempts)
+        guard let dead else { return [:] }
+        return try ledger.expireDeadLetters(before: now - dead)
     }
 
     package func close() {
@@ -171,29 +188,36 @@ package final class EmbeddedEngine: Engine {
     }
 }
 
-extension NewDeadLetter {
-    /// The record as a batch of one; nil where its bytes are damaged.
-    fileprivate var batch: RecordBatch? {
+extension OutboxRow {
+    fileprivate var batch: RecordBatch? { Self.batch(of: record, topic) }
+
+    /// Kept bytes as a batch of one; nil where they are damaged.
+    fileprivate static func batch(of record: [UInt8], _ topic: String) -> RecordBatch? {
         record.withUnsafeBytes { RecordBatch.copying($0, topic: Topic.named(topic)) }.flatMap {
             $0.count == 1 ? $0 : nil
         }
     }
 }
 
-extension OutboxRow {
-    fileprivate var batch: RecordBatch? {
-        record.withUnsafeBytes { RecordBatch.copying($0, topic: Topic.named(topic)) }.flatMap {
-            $0.count == 1 ? $0 : nil
-        }
-    }
+extension KeptDeadLetter {
+    /// What is delivered when it is sent again.
+    fileprivate var batch: RecordBatch? { OutboxRow.batch(of: mended ?? letter.record, letter.topic) }
 }
 
 extension DeadLetter {
     fileprivate init?(_ kept: KeptDeadLetter) {
-        guard let record = kept.letter.batch?[0] else { return nil }
+        guard let record = OutboxRow.batch(of: kept.letter.record, kept.letter.topic)?[0] else { return nil }
         self.init(
             id: kept.id, subscriber: kept.subscriber, topic: kept.letter.topic, offset: kept.letter.offset,
             key: record.key, reason: kept.letter.reason, trace: kept.letter.trace, attempts: kept.letter.attempts,
             time: kept.letter.time, event: record.event)
+        generation = kept.letter.generation
+        group = kept.group
+        previous = kept.letter.previous
+        mended = kept.mended == nil ? nil : kept.batch?[0].event
+        mendedTime = kept.mendedTime
+        redriven = kept.redriven
+        resolved = kept.resolved
+        end = kept.resolution
     }
 }

@@ -60,9 +60,22 @@ package protocol Engine: AnyObject, Sendable {
     /// How many dead letters of a subscriber nobody has dealt with, and their keys. *Blocks.*
     func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String])
     /// Newest first, ids below `before`. *Blocks.*
-    func deadLetters(subscriber: String?, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter]
-    /// *Blocks.*
+    func deadLetters(_ filter: DeadLetterFilter, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter]
+    /// The ids of all that fit, the oldest first. *Blocks.*
+    func deadLetterIDs(_ filter: DeadLetterFilter, limit: Int) throws(Failure) -> [Int64]
+    /// The largest first. *Blocks.*
+    func deadLetterGroups(_ filter: DeadLetterFilter, limit: Int) throws(Failure) -> [DeadLetterSummary]
+    /// Whatever became of it. *Blocks.*
     func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter?
+    /// The newest of one delivery. *Blocks.*
+    func deadLetter(of subscriber: String, _ id: DeliveryID) throws(Failure) -> DeadLetter?
+    /// `record` is delivered in the original's place from now on; false where the dead letter isn't open. *Blocks.*
+    func mend(_ id: Int64, record: [UInt8]) throws(Failure) -> Bool
+    /// What is kept of the attempts on a delivery, the oldest first. *Blocks.*
+    func attempts(of subscriber: String, _ id: DeliveryID) throws(Failure) -> [Attempt]
+    /// Removes what is kept of attempts for longer than `attempts`, and open dead letters older than `dead`; returns how
+    /// many dead letters of each subscriber. *Blocks.*
+    func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int]
 
     /// Writes what is still unwritten and closes. *Blocks.*
     func close()

@@ -63,14 +63,24 @@ extension Limits {
     /// How often whole segments past their retention are looked for.
     package static let retentionInterval: Duration = .seconds(30)
 
-    /// Dead letters looked at in one go when many are sent again.
+    /// Dead letters of one run under way at once: enough to keep a subscriber busy, few enough that a fault that all
+    /// have stops the run early.
     package static let redriveBatch = 500
+
+    /// Dead letters of one run or one discard; 8 bytes each are held.
+    package static let redriveMax = 1_000_000
+
+    /// Runs that have ended and can still be asked about.
+    package static let redrivesKept = 100
 
     /// How long a destination that was replaced may go on with what it has begun.
     package static let stopDeadline: Duration = .seconds(30)
 
     /// How far a clock may have been set back between an outbox row and its record, for the search at start.
     package static let outboxClockMargin: Duration = .seconds(3600)
+
+    /// Acknowledgements of one subscriber gathered for one row of the ledger's attempts; 8 bytes each.
+    package static let passedGatheredMax = 65_536
 
     /// Outbox rows taken in one go.
     package static let outboxBatch = 1_000

@@ -67,7 +67,10 @@ extension BrokerCore {
         generation = next
         metrics.generation.record(Double(next.number))
         if positionsAt == nil { positionsAt = now + Limits.positionsInterval }
-        for subscriber in running.values { dispatch(subscriber) }
+        for subscriber in running.values {
+            subscriber.state.generation = next.number
+            dispatch(subscriber)
+        }
         return stopping
     }
 

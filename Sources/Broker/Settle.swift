@@ -28,6 +28,7 @@ extension BrokerCore {
                     || effects.publications.count + more.publications.count > Limits.publicationsMax / 2
                 {
                     // What was settled so far is one change, the rest another; both whole.
+                    subscriber.attempts.add(&round, now: now)
                     commit(subscriber, round, effects)
                     round = LedgerRound()
                     effects = Effects()
@@ -44,6 +45,7 @@ extension BrokerCore {
             case .retry, .dead, .returned: break
             }
         }
+        subscriber.attempts.add(&round, now: now)
         if round.isEmpty && effects.isEmpty {
             markDirty(subscriber)
         } else {
@@ -93,7 +95,7 @@ extension BrokerCore {
     /// Writes what a round changed, together with the positions as they stand.
     func commit(
         _ subscriber: Subscriber, _ round: LedgerRound, _ effects: Effects = Effects(), redriven: [Int64] = [],
-        needsSync: Bool = false
+        needsSync: Bool = false, allAttempts: Bool = false
     ) {
         var change = LedgerChange(subscriber: subscriber.name)
         change.needsSync = needsSync
@@ -101,7 +103,7 @@ extension BrokerCore {
         change.deferred =
             round.finished.map { .remove(topic: $0.topic.name, offset: $0.offset) }
             + round.deferred.map { .put(Deferred($0)) }
-        change.discarded = round.resolved
+        change.resolved = round.resolved
         change.redriven = redriven
         change.state = effects.state
         change.publications = effects.publications
@@ -129,6 +131,8 @@ extension BrokerCore {
             subscriber.applySettings()
             log.warning("Subscriber is paused after a dead letter", metadata: ["subscriber": "\(subscriber.name)"])
         }
+        subscriber.attempts.write(to: &change, all: allAttempts)
+        observeRedrives(round)
         subscriber.isDirty = false
         let hasPublications = !change.publications.isEmpty
         let name = subscriber.name
@@ -167,9 +171,9 @@ extension BrokerCore {
         positionsAt = now + Limits.positionsInterval
         for subscriber in subscribers.values {
             let sum = subscriber.state.feeds.values.reduce(0) { $0 &+ $1.position }
-            if sum != subscriber.positionsWritten {
+            if sum != subscriber.positionsWritten || !subscriber.attempts.isEmpty {
                 subscriber.positionsWritten = sum
-                commit(subscriber, LedgerRound())
+                commit(subscriber, LedgerRound(), allAttempts: true)
             }
         }
     }

@@ -37,6 +37,9 @@ final class Subscriber {
     /// When the broker looks at it next by itself.
     var wake: Timestamp?
 
+    /// Ended attempts that are not in the ledger yet.
+    var attempts = AttemptLog()
+
     var counts = Counts()
     var lastError: String?
     var metrics: SubscriberMetrics

@@ -3,6 +3,7 @@
 import DequeModule
 import HeapModule
 package import Events
+import Ledger
 package import Routes
 
 /// What one subscriber has taken in, started and settled. Pure: records, outcomes and the time come in; deliveries to
@@ -31,6 +32,8 @@ package struct SubscriberState {
     }
 
     package var settings: Settings
+    /// The running configuration's number; attempts that begin carry it.
+    package var generation = 0
     package internal(set) var feeds: [Topic: Feed] = [:]
     /// May start now, in order.
     var ready: Deque<Delivery> = []
@@ -210,7 +213,9 @@ package struct SubscriberState {
         guard count > 0 else { return [] }
         var started: [Delivery] = []
         started.reserveCapacity(count)
-        while started.count < count, let delivery = retries.popFirst() ?? ready.popFirst() {
+        while started.count < count, var delivery = retries.popFirst() ?? ready.popFirst() {
+            delivery.began = now
+            delivery.generation = generation
             inFlight[delivery.id] = delivery
             started.append(delivery)
         }
@@ -265,7 +270,7 @@ package struct SubscriberState {
     package mutating func lost(_ id: DeliveryID, now: Timestamp, into round: inout LedgerRound) {
         guard let entry = deferred.removeValue(forKey: id) else { return }
         round.finished.append(id)
-        if let deadLetter = entry.deadLetter { round.resolved.append(deadLetter) }
+        if let deadLetter = entry.deadLetter { round.resolved.append(ResolvedLetter(deadLetter, .lost)) }
         if settings.ordered, let key = entry.key { release(key: key, now: now) }
     }
 
@@ -309,11 +314,19 @@ package struct SubscriberState {
         guard let delivery = inFlight.removeValue(forKey: id) else { return false }
         switch settlement.outcome {
         case .ack, .drop:
+            if case .ack = settlement.outcome, delivery.attempt == 1,
+                settlement.effects?.publications.isEmpty ?? true
+            {
+                round.passed.append(.init(delivery))
+            } else {
+                round.attempts.append(.init(delivery, settlement))
+            }
             finish(delivery, now: now, into: &round)
         case .returned:
             // Its place in the order is before everything that has not started.
             retries.prepend(delivery)
         case .retry(let after, let reason):
+            round.attempts.append(.init(delivery, settlement))
             if let limit = settings.retry.attempts, delivery.attempt >= limit {
                 bury(delivery, "gave up after \(limit) attempts: \(reason)", settlement.trace, now, &round)
             } else {
@@ -321,6 +334,7 @@ package struct SubscriberState {
                 postpone(delivery, until: now + delay, reason, settlement.trace, &round)
             }
         case .dead(let reason):
+            round.attempts.append(.init(delivery, settlement))
             bury(delivery, reason, settlement.trace, now, &round)
         }
         return true
@@ -331,6 +345,11 @@ package struct SubscriberState {
         var count = 0
         for id in ids {
             guard let delivery = inFlight.removeValue(forKey: id) else { continue }
+            if delivery.attempt == 1 {
+                round.passed.append(.init(delivery))
+            } else {
+                round.attempts.append(.init(delivery, Settlement(id, .ack)))
+            }
             finish(delivery, now: now, into: &round)
             count += 1
         }
@@ -338,17 +357,17 @@ package struct SubscriberState {
     }
 
     private mutating func finish(_ delivery: Delivery, now: Timestamp, into round: inout LedgerRound) {
-        leave(delivery, &round)
+        leave(delivery, .acknowledged, &round)
         if settings.ordered, let key = delivery.record.key { release(key: key, now: now) }
     }
 
     /// Takes a delivery out of memory and out of what holds the position back.
-    private mutating func leave(_ delivery: Delivery, _ round: inout LedgerRound) {
+    private mutating func leave(_ delivery: Delivery, _ end: DeadLetterEnd, _ round: inout LedgerRound) {
         release(delivery)
         let id = delivery.id
         if let row = deferred.removeValue(forKey: id) {
             round.finished.append(id)
-            if let deadLetter = row.deadLetter { round.resolved.append(deadLetter) }
+            if let deadLetter = row.deadLetter { round.resolved.append(ResolvedLetter(deadLetter, end)) }
         } else {
             feeds[id.topic]?.finish(id.offset)
         }
@@ -374,8 +393,9 @@ package struct SubscriberState {
     private mutating func bury(
         _ delivery: Delivery, _ reason: String, _ trace: String?, _ now: Timestamp, _ round: inout LedgerRound
     ) {
-        leave(delivery, &round)
-        round.dead.append(.init(delivery: delivery, reason: reason, trace: trace, time: now))
+        let previous = deferred[delivery.id]?.deadLetter
+        leave(delivery, .failedAgain, &round)
+        round.dead.append(.init(delivery: delivery, reason: reason, trace: trace, time: now, previous: previous))
         // Its followers wait until somebody mends it, sends it again or discards it.
         if settings.ordered, let key = delivery.record.key { block(key: key, &round) }
     }

@@ -7,6 +7,9 @@ package struct Delivery: Sendable {
     package var attempt: Int
     /// The record is delivered again because somebody asked for history.
     package var replay: Bool
+    /// When the attempt began, and the configuration it began under; set when it is started.
+    package var began = Timestamp.distantPast
+    package var generation = 0
 
     package init(record: Record, attempt: Int, replay: Bool = false) {
         self.record = record

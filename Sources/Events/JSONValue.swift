@@ -18,6 +18,61 @@ package indirect enum JSONValue: Hashable, Sendable {
         try self.init(checked: trimmed(text))
     }
 
+    /// The value with `patch` merged into it, as RFC 7396 has it.
+    package func merging(_ patch: JSONValue) -> JSONValue {
+        guard case .object(let changes) = patch else { return patch }
+        var members: [String: JSONValue] = [:]
+        if case .object(let own) = self { members = own }
+        for (name, change) in changes {
+            members[name] = change == .null ? nil : (members[name] ?? .null).merging(change)
+        }
+        return .object(members)
+    }
+
+    /// Both patches in one: unlike ``merging(_:)``, a null stays.
+    package func deepening(_ patch: JSONValue) -> JSONValue {
+        guard case .object(let changes) = patch, case .object(var members) = self else { return patch }
+        for (name, change) in changes { members[name] = members[name]?.deepening(change) ?? change }
+        return .object(members)
+    }
+
+    /// The patch that ``merging(_:)`` makes `other` from this one with; what became null can't be told from what was removed.
+    package func mergePatch(to other: JSONValue) -> JSONValue {
+        guard case .object(let before) = self, case .object(let after) = other else { return other }
+        var changes: [String: JSONValue] = [:]
+        for (name, value) in after where before[name] != value {
+            changes[name] = before[name]?.mergePatch(to: value) ?? value
+        }
+        for name in before.keys where after[name] == nil { changes[name] = .null }
+        return .object(changes)
+    }
+
+    /// Appends the value as JSON text, members in order of name.
+    package func append(to out: inout [UInt8]) {
+        switch self {
+        case .null: out += "null".utf8
+        case .boolean(let flag): out += (flag ? "true" : "false").utf8
+        case .number(let text): out += text.utf8
+        case .string(let text): JSONText.append(text, to: &out)
+        case .array(let elements):
+            out.append(UInt8(ascii: "["))
+            for (index, element) in elements.enumerated() {
+                if index > 0 { out.append(UInt8(ascii: ",")) }
+                element.append(to: &out)
+            }
+            out.append(UInt8(ascii: "]"))
+        case .object(let members):
+            out.append(UInt8(ascii: "{"))
+            for (index, member) in members.sorted(by: { $0.key < $1.key }).enumerated() {
+                if index > 0 { out.append(UInt8(ascii: ",")) }
+                JSONText.append(member.key, to: &out)
+                out.append(UInt8(ascii: ":"))
+                member.value.append(to: &out)
+            }
+            out.append(UInt8(ascii: "}"))
+        }
+    }
+
     private init(checked text: UnsafeRawBufferPointer) throws(Failure) {
         switch text.first {
         case UInt8(ascii: "{"):

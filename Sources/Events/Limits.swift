@@ -30,4 +30,7 @@ package enum Limits {
 
     /// Bytes of a topic's or subscriber's name: it is a folder's name and a label on metrics.
     package static let nameBytesMax = 128
+
+    /// Characters of a dead letter's reason that its group is made from; what comes after is detail.
+    package static let groupedReasonCharacters = 300
 }

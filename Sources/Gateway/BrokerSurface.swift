@@ -19,10 +19,19 @@ package protocol BrokerSurface: Sendable {
     ) async throws(Failure) -> [StateEntry]
     func stateValue(of subscriber: String, key: String) async throws(Failure) -> [UInt8]?
     func writeState(of subscriber: String, _ write: StateWrite) async throws(Failure)
-    func deadLetters(subscriber: String?, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter]
+    func deadLetters(_ filter: DeadLetterFilter, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter]
+    func deadLetterGroups(_ filter: DeadLetterFilter, limit: Int) async throws(Failure) -> [DeadLetterSummary]
     func deadLetter(_ id: Int64) async throws(Failure) -> DeadLetter?
-    func redrive(ids: [Int64]?, subscriber: String?) async throws(Failure) -> Int
-    func discard(_ id: Int64) async throws(Failure) -> Bool
+    func attempts(of subscriber: String, _ id: DeliveryID) async throws(Failure) -> [Attempt]
+    func mend(_ id: Int64, with event: Event) async throws(Failure) -> DeadLetter
+    func redrive(_ ids: [Int64], _ options: RedriveRun.Options) async throws(Failure) -> RedriveRun.Progress
+    func redrive(
+        _ filter: DeadLetterFilter, _ options: RedriveRun.Options
+    ) async throws(Failure) -> RedriveRun.Progress
+    func redriveProgress(_ id: Int) async throws(Failure) -> RedriveRun.Progress
+    func cancelRedrive(_ id: Int) async throws(Failure) -> RedriveRun.Progress
+    func discard(_ ids: [Int64], reason: String) async throws(Failure) -> Int
+    func discard(_ filter: DeadLetterFilter, reason: String) async throws(Failure) -> Int
     func tail(_ topic: String, from offset: Offset?, max: Int, wait: Duration) async throws(Failure) -> [Record]
 }
 

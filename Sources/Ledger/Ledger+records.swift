@@ -74,7 +74,7 @@ extension Ledger {
             guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
                 throw Failure(.unknownSubscriber, "the ledger knows no subscriber \"\(subscriber)\"")
             }
-            for table in ["position", "deferred", "dead", "state"] {
+            for table in ["position", "deferred", "dead", "state", "attempt", "passed"] {
                 try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [id])
             }
             try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [id])
@@ -105,136 +105,6 @@ extension Ledger {
                 for id in ids { try statement.execute(arguments: [Int64(bitPattern: id)]) }
             }, then: then)
         if !enqueue(job) { then(Failure(.storage, "the ledger is closed")) }
-    }
-
-    // MARK: Dead letters
-
-    /// Newest first; `before` continues a listing. Those sent again are left out unless asked for. Blocks.
-    package func deadLetters(
-        subscriber: String? = nil, before: Int64? = nil, limit: Int, includingRedriven: Bool = false
-    ) throws(Failure) -> [KeptDeadLetter] {
-        var id: Int64?
-        if let subscriber {
-            id = shared.withLock { $0.subscribers[subscriber] }
-            if id == nil { return [] }
-        }
-        return try read { [id] db in
-            try Self.letters(
-                db,
-                where: """
-                    dead.id < ? AND (? IS NULL OR dead.subscriber = ?) AND (? OR dead.redriven IS NULL)
-                    ORDER BY dead.id DESC LIMIT ?
-                    """,
-                arguments: [before ?? .max, id, id, includingRedriven, limit])
-        }
-    }
-
-    /// Whether or not it has been sent again. Blocks.
-    package func deadLetter(_ id: Int64) throws(Failure) -> KeptDeadLetter? {
-        try read { db in try Self.letters(db, where: "dead.id = ?", arguments: [id]).first }
-    }
-
-    /// How many there are of each subscriber that has any, those sent again left out. Blocks.
-    package func deadLetterCounts() throws(Failure) -> [String: Int] {
-        try read { db in
-            let rows = try Row.fetchAll(
-                db.cachedStatement(
-                    sql: """
-                        SELECT subscriber.name, count(*) FROM dead INDEXED BY dead_subscriber
-                        JOIN subscriber ON subscriber.id = dead.subscriber
-                        WHERE dead.redriven IS NULL GROUP BY dead.subscriber
-                        """))
-            return Dictionary(uniqueKeysWithValues: rows.map { ($0[0], $0[1]) })
-        }
-    }
-
-    /// How many dead letters of a subscriber weren't sent again, and the keys of their events, each once. Blocks.
-    package func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
-        try flush()
-        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else { return (0, []) }
-        return try read { db in
-            let count = try Int.fetchOne(
-                db, sql: "SELECT count(*) FROM dead WHERE subscriber = ? AND redriven IS NULL", arguments: [id])
-            let keys = try Data.fetchAll(
-                db,
-                sql: """
-                    SELECT DISTINCT key FROM dead
-                    WHERE subscriber = ? AND redriven IS NULL AND key IS NOT NULL ORDER BY key
-                    """, arguments: [id])
-            return (count ?? 0, keys.map { String(decoding: $0, as: UTF8.self) })
-        }
-    }
-
-    /// Dead letters that are being sent again; returns those that existed and were not so before. Blocks.
-    package func markRedriven(_ ids: [Int64]) throws(Failure) -> [Int64] {
-        let now = clock.now()
-        return try perform(isDurable: true) { db in
-            try ids.filter { id in
-                try db.execute(
-                    sql: "UPDATE dead SET redriven = ? WHERE id = ? AND redriven IS NULL",
-                    arguments: [now.milliseconds, id])
-                return db.changesCount > 0
-            }
-        }
-    }
-
-    /// Removes a dead letter; false where there is none. Blocks.
-    package func discard(_ id: Int64) throws(Failure) -> Bool {
-        try perform(isDurable: true) { db in
-            try db.execute(sql: "DELETE FROM dead WHERE id = ?", arguments: [id])
-            return db.changesCount > 0
-        }
-    }
-
-    private static func letters(
-        _ db: Database, where condition: String, arguments: StatementArguments
-    ) throws -> [KeptDeadLetter] {
-        let statement = try db.cachedStatement(
-            sql: """
-                SELECT dead.id, subscriber.name, topic, offset, reason, trace, attempts, time, record, redriven
-                FROM dead JOIN subscriber ON subscriber.id = dead.subscriber WHERE \(condition)
-                """)
-        return try Row.fetchAll(statement, arguments: arguments).map { row in
-            KeptDeadLetter(
-                id: row[0], subscriber: row[1],
-                letter: NewDeadLetter(
-                    topic: row[2], offset: row.offset(3), reason: row[4], trace: row[5], attempts: row[6],
-                    time: row.time(7) ?? .distantPast, record: row.bytes(8)),
-                redriven: row.time(9))
-        }
-    }
-
-    // MARK: Generations
-
-    package func recordGeneration(_ generation: LedgerGeneration) throws(Failure) {
-        try perform(isDurable: true) { db in
-            try db.execute(
-                sql: """
-                    INSERT OR REPLACE INTO generation (number, hash, time, "trigger", verdict, files)
-                    VALUES (?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    generation.number, generation.hash, generation.time.milliseconds, generation.trigger,
-                    generation.verdict, generation.files.map { Data($0) },
-                ])
-        }
-    }
-
-    /// Newest first. Blocks.
-    package func generations(limit: Int) throws(Failure) -> [LedgerGeneration] {
-        try read { db in
-            try Row.fetchAll(
-                db,
-                sql: """
-                    SELECT number, hash, time, "trigger", verdict, files FROM generation
-                    ORDER BY number DESC LIMIT ?
-                    """, arguments: [limit]
-            ).map { row in
-                LedgerGeneration(
-                    number: row[0], hash: row[1], time: row.time(2) ?? .distantPast, trigger: row[3],
-                    verdict: row[4], files: (row[5] as Data?).map { Array($0) })
-            }
-        }
     }
 }
 

@@ -79,6 +79,7 @@ package final class Ledger: Sendable {
     }
 
     let clock: any Clock
+    package var now: Timestamp { clock.now() }
     let log: Logger
     let database: DatabaseQueue
     private let readers: [DatabaseQueue]

@@ -10,8 +10,12 @@ package struct LedgerChange: Sendable {
     package var dead: [NewDeadLetter]
     /// Dead letters that are being sent again: kept, but listed no more.
     package var redriven: [Int64]
-    /// Dead letters that are done with: removed.
-    package var discarded: [Int64]
+    /// Dead letters that are done with.
+    package var resolved: [ResolvedLetter]
+    /// Attempts that are worth a row of their own.
+    package var attempts: [Attempt] = []
+    /// Deliveries acknowledged at their first attempt, in bulk.
+    package var passed: [PassedDeliveries] = []
     package var state: [StateWrite]
     package var publications: [Publication]
     /// On disk, through a power cut, before the completion is called, whatever else it holds.
@@ -19,22 +23,22 @@ package struct LedgerChange: Sendable {
 
     package init(
         subscriber: String, positions: [LedgerPosition] = [], deferred: [DeferredChange] = [],
-        dead: [NewDeadLetter] = [], redriven: [Int64] = [], discarded: [Int64] = [], state: [StateWrite] = [],
-        publications: [Publication] = []
+        dead: [NewDeadLetter] = [], redriven: [Int64] = [], resolved: [ResolvedLetter] = [],
+        state: [StateWrite] = [], publications: [Publication] = []
     ) {
         self.subscriber = subscriber
         self.positions = positions
         self.deferred = deferred
         self.dead = dead
         self.redriven = redriven
-        self.discarded = discarded
+        self.resolved = resolved
         self.state = state
         self.publications = publications
     }
 
     /// Losing it to a power cut must not go unnoticed by the outside: its events may be out, its dead letters seen.
     var isDurable: Bool {
-        needsSync || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty || !discarded.isEmpty
+        needsSync || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty || !resolved.isEmpty
     }
 
     /// Bytes it holds in memory, about.
@@ -43,6 +47,8 @@ package struct LedgerChange: Sendable {
         for letter in dead { count += letter.record.count + letter.reason.utf8.count + 64 }
         for case .put(let key, let value, _) in state { count += key.utf8.count + value.count + 64 }
         for publication in publications { count += publication.event.data.bytes.count + 512 }
+        for attempt in attempts { count += 256 + (attempt.reason?.utf8.count ?? 0) + (attempt.trace?.utf8.count ?? 0) }
+        for passed in passed { count += 128 + passed.offsets.count * 8 }
         return count + state.count * 64
     }
 }
@@ -100,41 +106,6 @@ package enum DeferredChange: Hashable, Sendable {
     case remove(topic: String, offset: Offset)
 }
 
-/// A delivery given up on, as it enters the ledger.
-package struct NewDeadLetter: Hashable, Sendable {
-    package var topic: String
-    package var offset: Offset
-    package var reason: String
-    package var trace: String?
-    package var attempts: Int
-    package var time: Timestamp
-    /// The record as it stands in the journal, checksum included.
-    package var record: [UInt8]
-
-    package init(
-        topic: String, offset: Offset, reason: String, trace: String? = nil, attempts: Int, time: Timestamp,
-        record: [UInt8]
-    ) {
-        self.topic = topic
-        self.offset = offset
-        self.reason = reason
-        self.trace = trace
-        self.attempts = attempts
-        self.time = time
-        self.record = record
-    }
-}
-
-/// A dead letter as kept.
-package struct KeptDeadLetter: Hashable, Sendable {
-    /// Rising, never used twice.
-    package var id: Int64
-    package var subscriber: String
-    package var letter: NewDeadLetter
-    /// When it was sent again, where it was.
-    package var redriven: Timestamp?
-}
-
 /// What a committed ``LedgerChange`` came to.
 package struct LedgerCommit: Hashable, Sendable {
     /// In the order of ``LedgerChange/dead``.
@@ -169,28 +140,4 @@ package struct OutboxRow: Hashable, Sendable {
     package var topic: String
     /// One record as `fl_record.h` has it, with `outbox` set to ``id``; offset, time and key are still to come.
     package var record: [UInt8]
-}
-
-/// One loaded configuration, as remembered.
-package struct LedgerGeneration: Hashable, Sendable {
-    package var number: Int
-    package var hash: String
-    package var time: Timestamp
-    /// `start`, `signal`, `http`, …
-    package var trigger: String
-    /// `accepted`, or why it was refused.
-    package var verdict: String
-    /// The configuration's files, where they are kept.
-    package var files: [UInt8]?
-
-    package init(
-        number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, files: [UInt8]? = nil
-    ) {
-        self.number = number
-        self.hash = hash
-        self.time = time
-        self.trigger = trigger
-        self.verdict = verdict
-        self.files = files
-    }
 }

@@ -73,6 +73,60 @@ enum LedgerSchema {
                     );
                     """)
         }
+        migrator.registerMigration("2") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE dead ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+                    ALTER TABLE dead ADD COLUMN grouped TEXT NOT NULL DEFAULT '';
+                    ALTER TABLE dead ADD COLUMN place TEXT;
+                    ALTER TABLE dead ADD COLUMN previous INTEGER;
+                    ALTER TABLE dead ADD COLUMN mended BLOB;
+                    ALTER TABLE dead ADD COLUMN mended_time INTEGER;
+                    ALTER TABLE dead ADD COLUMN resolved INTEGER;
+                    ALTER TABLE dead ADD COLUMN resolution TEXT;
+                    ALTER TABLE dead ADD COLUMN note TEXT;
+                    DROP INDEX dead_subscriber;
+                    CREATE INDEX dead_open ON dead (subscriber, grouped, id) WHERE redriven IS NULL AND resolved IS NULL;
+                    CREATE INDEX dead_time ON dead (time);
+                    CREATE INDEX dead_resolved ON dead (resolved) WHERE resolved IS NOT NULL;
+                    CREATE TABLE attempt (
+                      id INTEGER PRIMARY KEY,
+                      subscriber INTEGER NOT NULL,
+                      topic TEXT NOT NULL,
+                      offset INTEGER NOT NULL,
+                      number INTEGER NOT NULL,
+                      began INTEGER NOT NULL,
+                      ended INTEGER NOT NULL,
+                      outcome TEXT NOT NULL,
+                      reason TEXT,
+                      trace TEXT,
+                      generation INTEGER NOT NULL,
+                      replay INTEGER NOT NULL,
+                      published TEXT
+                    );
+                    CREATE INDEX attempt_delivery ON attempt (subscriber, topic, offset);
+                    CREATE INDEX attempt_ended ON attempt (ended);
+                    CREATE TABLE passed (
+                      id INTEGER PRIMARY KEY,
+                      subscriber INTEGER NOT NULL,
+                      topic TEXT NOT NULL,
+                      bucket INTEGER NOT NULL,
+                      first INTEGER NOT NULL,
+                      offsets BLOB NOT NULL,
+                      began INTEGER NOT NULL,
+                      ended INTEGER NOT NULL,
+                      generation INTEGER NOT NULL,
+                      replay INTEGER NOT NULL
+                    );
+                    CREATE INDEX passed_bucket ON passed (subscriber, topic, bucket);
+                    CREATE INDEX passed_ended ON passed (ended);
+                    ALTER TABLE generation ADD COLUMN details TEXT;
+                    CREATE TABLE config_file (
+                      hash TEXT PRIMARY KEY,
+                      bytes BLOB NOT NULL
+                    ) WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }

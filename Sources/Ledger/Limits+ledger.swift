@@ -44,6 +44,9 @@ extension Limits {
     package static let statePurgeInterval = Duration.seconds(10)
     package static let statePurgeRowsMax = 1_000
 
+    /// Rows of old attempts removed in one transaction: a few milliseconds.
+    package static let attemptPurgeRows = 2_000
+
     /// Connections that read state. Lanes are threads; more than the cores that serve them gain nothing.
     package static let ledgerReaders = 2
 }

@@ -32,6 +32,19 @@ enum SettledRanges {
         return ranges
     }
 
+    /// Neighbours among rising offsets in one range.
+    static func joining(_ offsets: some Sequence<Offset>) -> [ClosedRange<Offset>] {
+        var ranges: [ClosedRange<Offset>] = []
+        for offset in offsets {
+            if let last = ranges.last, offset <= last.upperBound + 1 {
+                ranges[ranges.count - 1] = last.lowerBound...max(offset, last.upperBound)
+            } else {
+                ranges.append(offset...offset)
+            }
+        }
+        return ranges
+    }
+
     private static func append(_ number: UInt64, to bytes: inout [UInt8]) {
         var rest = number
         while rest >= 0x80 {

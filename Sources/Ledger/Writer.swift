@@ -259,26 +259,20 @@ final class Writer: @unchecked Sendable {
         }
         let now = ledger.clock.now()
         for letter in change.dead {
-            try db.cachedStatement(
-                sql: """
-                    INSERT INTO dead (subscriber, topic, offset, key, reason, trace, attempts, time, record)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """
-            ).execute(arguments: [
-                try id(of: name, db, ledger), letter.topic, Int64(bitPattern: letter.offset),
-                letter.key.map { Data($0.utf8) }, letter.reason.cut(to: Limits.keptReasonBytesMax),
-                letter.trace?.cut(to: Limits.keptTraceBytesMax),
-                letter.attempts, letter.time.milliseconds, Data(letter.record),
-            ])
-            result.deadLetters.append(db.lastInsertedRowID)
+            result.deadLetters.append(try insert(letter, of: id(of: name, db, ledger), db))
         }
         for id in change.redriven {
             try db.cachedStatement(sql: "UPDATE dead SET redriven = ? WHERE id = ?")
                 .execute(arguments: [now.milliseconds, id])
         }
-        for id in change.discarded {
-            try db.cachedStatement(sql: "DELETE FROM dead WHERE id = ?").execute(arguments: [id])
+        for letter in change.resolved {
+            try db.cachedStatement(sql: "UPDATE dead SET resolved = ?, resolution = ?, note = ? WHERE id = ?")
+                .execute(arguments: [
+                    now.milliseconds, letter.end.name, letter.end.note?.cut(to: Limits.keptReasonBytesMax), letter.id,
+                ])
         }
+        for attempt in change.attempts { try insert(attempt, of: id(of: name, db, ledger), db) }
+        for passed in change.passed { try insert(passed, of: id(of: name, db, ledger), db) }
         for publication in change.publications {
             let outbox = UInt64(nextOutbox)
             nextOutbox += 1
@@ -361,14 +355,6 @@ final class Writer: @unchecked Sendable {
         let id = db.lastInsertedRowID
         newSubscribers[name] = id
         return id
-    }
-}
-
-extension NewDeadLetter {
-    /// The key of the event it is about.
-    fileprivate var key: String? {
-        record.withUnsafeBytes { RecordBatch.copying($0, topic: Topic.named(topic)) }
-            .flatMap { $0.count == 1 ? $0[0].key : nil }
     }
 }
 

@@ -165,6 +165,22 @@ extension Resolver {
         }
     }
 
+    func resolveKeep(_ entry: Checked) {
+        let block = entry.statement.block ?? Block(statements: [], open: entry.statement.range)
+        for line in check(block.statements, in: .keep) {
+            switch line.keyword.name {
+            case "attempts": table.keep.attempts = line.duration(0)
+            case "dead":
+                if case .duration(let age) = line.values[0].value {
+                    table.keep.dead = age
+                } else {
+                    table.keep.dead = nil
+                }
+            default: break
+            }
+        }
+    }
+
     // MARK: mail
 
     func resolveMail(_ entry: Checked) {

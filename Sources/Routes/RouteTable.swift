@@ -13,6 +13,16 @@ package struct RouteTable: Sendable {
     package var topics: [TopicRoute] = []
     package var subscribers: [SubscriberRoute] = []
     package var tests: [RouteTest] = []
+    package var keep = KeepSettings()
+
+    package init() {}
+}
+
+/// How long what happened is remembered.
+package struct KeepSettings: Hashable, Sendable {
+    package var attempts: Duration = .seconds(7 * 86_400)
+    /// nil keeps dead letters until somebody deals with them.
+    package var dead: Duration?
 
     package init() {}
 }
@@ -242,6 +252,12 @@ package struct Rate: Hashable, Sendable {
     package init(count: Int, per: Duration) {
         self.count = count
         self.per = per
+    }
+
+    /// As in routes.conf: `50/s`; nil where the text is no rate, or one of nothing.
+    package init?(text: String) {
+        guard case .value(let rate) = Quantity.rate(text), rate.count > 0 else { return nil }
+        self = rate
     }
 }
 

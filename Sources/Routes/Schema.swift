@@ -4,7 +4,7 @@ import Events
 
 /// What kind of block a statement stands in.
 enum BlockKind: Hashable, CaseIterable, Sendable {
-    case top, topic, retry, subscriber, push, pull, limits, mail, smtp, token, tls, test
+    case top, topic, retry, subscriber, push, pull, limits, mail, smtp, token, tls, keep, test
     /// A plugin's settings: any keyword, nested at will.
     case settings
     /// A test's event: attributes and paths into the data.
@@ -17,7 +17,7 @@ enum BlockKind: Hashable, CaseIterable, Sendable {
     /// Its statements have one value each, so that several may share a line: `{ user "shop" password secret("X") }`.
     var sharesLines: Bool {
         switch self {
-        case .settings, .event, .smtp, .limits, .mail, .pull, .tls: true
+        case .settings, .event, .smtp, .limits, .mail, .pull, .tls, .keep: true
         default: false
         }
     }
@@ -36,6 +36,7 @@ enum BlockKind: Hashable, CaseIterable, Sendable {
         case .smtp: "an `smtp` block"
         case .token: "a `token` block"
         case .tls: "a `tls` block"
+        case .keep: "a `keep` block"
         case .test: "a `test` block"
         case .settings: "a plugin's settings"
         case .event: "a `publish` block"
@@ -103,7 +104,7 @@ enum Schema {
         $0[$1.name, default: []].append($1.context)
     }
 
-    static let keywords: [Keyword] = top + topic + retry + subscriber + delivery + mail + access + test
+    static let keywords: [Keyword] = top + topic + retry + subscriber + delivery + mail + access + keep + test
 
     private static let top: [Keyword] = [
         Keyword(
@@ -142,6 +143,9 @@ enum Schema {
         Keyword(
             name: "tls", context: .top, shape: .sequence([]), block: .tls, needsBlock: true, isRestartOnly: true,
             doc: "Serves HTTPS, with this certificate and key."),
+        Keyword(
+            name: "keep", context: .top, shape: .sequence([]), block: .keep, needsBlock: true,
+            defaultText: "{ attempts 7d; dead forever }", doc: "How long what happened is remembered."),
         Keyword(
             name: "insecure", context: .top, shape: .choice([.word("yes"), .word("no")]), isRestartOnly: true,
             defaultText: "no", doc: "Lets anybody in who reaches `listen`, where no `token` is declared."),
@@ -292,6 +296,15 @@ enum Schema {
         Keyword(
             name: "key", context: .tls, shape: .one(.string),
             doc: "Its private key (PEM), relative to the folder of routes.conf."),
+    ]
+
+    private static let keep: [Keyword] = [
+        Keyword(
+            name: "attempts", context: .keep, shape: .one(.duration), defaultText: "7d",
+            doc: "Attempts, and dead letters that are done with: what `fairlead why` and `dead show` tell."),
+        Keyword(
+            name: "dead", context: .keep, shape: .choice([.one(.duration), .word("forever")]), defaultText: "forever",
+            doc: "Dead letters that nobody has dealt with. When they go, it is reported on `$alert`."),
     ]
 
     private static let test: [Keyword] = [

@@ -27,6 +27,19 @@ enum Console {
         isColoured ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
     }
 
+    /// JSON for people.
+    static func pretty(_ object: Any) throws -> String {
+        let data = try JSONSerialization.data(
+            withJSONObject: object, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes, .fragmentsAllowed])
+        return String(decoding: data, as: UTF8.self)
+    }
+
+    /// Shows how far long work is, on a terminal only, in the place of what it said before; nil takes it away.
+    static func progress(_ text: String?) {
+        guard isatty(STDERR_FILENO) == 1 else { return }
+        FileHandle.standardError.write(Data(("\r\u{1B}[K" + (text ?? "")).utf8))
+    }
+
     /// A table with a heading, columns as wide as their widest cell; numbers to the right.
     static func table(_ heading: [String], _ rows: [[String]]) -> String {
         var widths = heading.map(\.count)

@@ -130,7 +130,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
                 disk.deferred[name]?[DeliveryID(topic: .named(topic), offset: offset)] = nil
             }
         }
-        disk.dead.removeAll { change.discarded.contains($0.id) }
+        for letter in change.resolved { disk.dead.removeAll { $0.id == letter.id } }
         for index in disk.dead.indices where change.redriven.contains(disk.dead[index].id) {
             disk.dead[index].isOpen = false
         }
@@ -216,8 +216,24 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         (try? record(DeliveryID(topic: .named(draft.topic), offset: draft.offset), deadLetter: nil))?.key
     }
 
-    func deadLetters(subscriber: String?, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter] { [] }
-    func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter? { nil }
+    func deadLetters(_ filter: DeadLetterFilter, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter] { [] }
+    func deadLetterIDs(_ filter: DeadLetterFilter, limit: Int) throws(Failure) -> [Int64] {
+        with { $0.disk.dead.filter(\.isOpen).map(\.id) }
+    }
+    func deadLetterGroups(_ filter: DeadLetterFilter, limit: Int) throws(Failure) -> [DeadLetterSummary] { [] }
+    func deadLetter(of subscriber: String, _ id: DeliveryID) throws(Failure) -> DeadLetter? { nil }
+    func mend(_ id: Int64, record: [UInt8]) throws(Failure) -> Bool { false }
+    func attempts(of subscriber: String, _ id: DeliveryID) throws(Failure) -> [Attempt] { [] }
+    func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int] { [:] }
+    func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter? {
+        with { state in
+            guard let dead = state.disk.dead.first(where: { $0.id == id }), dead.isOpen else { return nil }
+            return DeadLetter(
+                id: id, subscriber: dead.subscriber, topic: dead.draft.topic, offset: dead.draft.offset,
+                key: key(of: dead.draft), reason: dead.draft.reason, attempts: dead.draft.attempts,
+                time: dead.draft.time, event: Event(id: "\(id)", source: "/sim", type: "t"))
+        }
+    }
     func close() {}
 
     /// The machine stops: appends that were waiting are gone, of the ledger's unsynced changes the last `lost` are.

@@ -22,8 +22,10 @@ final class FakeBroker: BrokerSurface {
         var paused: Set<String> = []
         var letters: [DeadLetter] = []
         var kept: [String: [UInt8]] = [:]
-        var listings: [(subscriber: String?, before: Int64?, limit: Int)] = []
-        var redrives: [(ids: [Int64]?, subscriber: String?)] = []
+        var attempts: [Attempt] = []
+        var discards: [String] = []
+        var listings: [(filter: DeadLetterFilter, before: Int64?, limit: Int)] = []
+        var redrives: [(ids: [Int64]?, filter: DeadLetterFilter?, options: RedriveRun.Options)] = []
         var tails: [(from: Offset?, max: Int, wait: Duration)] = []
         var records: [Record] = []
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -128,10 +130,20 @@ final class FakeBroker: BrokerSurface {
         state.withLock { _ = $0.paused.remove(subscriber) }
     }
 
-    func deadLetters(subscriber: String?, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter] {
+    func deadLetters(_ filter: DeadLetterFilter, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter] {
         state.withLock { state in
-            state.listings.append((subscriber, before, limit))
+            state.listings.append((filter, before, limit))
             return Array(state.letters.prefix(limit))
+        }
+    }
+
+    func deadLetterGroups(_ filter: DeadLetterFilter, limit: Int) async throws(Failure) -> [DeadLetterSummary] {
+        state.withLock { state in
+            state.letters.prefix(1).map { letter in
+                DeadLetterSummary(
+                    subscriber: letter.subscriber, group: letter.group, count: state.letters.count, first: letter.time,
+                    last: letter.time, sample: letter.id, reason: letter.reason)
+            }
         }
     }
 
@@ -139,18 +151,63 @@ final class FakeBroker: BrokerSurface {
         state.withLock { $0.letters.first { $0.id == id } }
     }
 
-    func redrive(ids: [Int64]?, subscriber: String?) async throws(Failure) -> Int {
-        state.withLock { state in
-            state.redrives.append((ids, subscriber))
-            return ids?.count ?? state.letters.count
-        }
+    func attempts(of subscriber: String, _ id: DeliveryID) async throws(Failure) -> [Attempt] {
+        state.withLock { $0.attempts }
     }
 
-    func discard(_ id: Int64) async throws(Failure) -> Bool {
+    func mend(_ id: Int64, with event: Event) async throws(Failure) -> DeadLetter {
+        guard var letter = try await deadLetter(id) else { throw Failure(.notFound, "no dead letter \(id)") }
+        letter.mended = event
+        letter.mendedTime = letter.time
+        return letter
+    }
+
+    func redrive(_ ids: [Int64], _ options: RedriveRun.Options) async throws(Failure) -> RedriveRun.Progress {
+        state.withLock { $0.redrives.append((ids, nil, options)) }
+        return RedriveRun(id: 1, letters: ids, options: options).progress
+    }
+
+    func redrive(
+        _ filter: DeadLetterFilter, _ options: RedriveRun.Options
+    ) async throws(Failure) -> RedriveRun.Progress {
+        let ids = state.withLock { state in
+            state.redrives.append((nil, filter, options))
+            return state.letters.map(\.id)
+        }
+        return RedriveRun(id: 1, letters: ids, options: options).progress
+    }
+
+    func redriveProgress(_ id: Int) async throws(Failure) -> RedriveRun.Progress {
+        guard id == 1 else { throw Failure(.notFound, "no redrive \(id)") }
+        var run = RedriveRun(id: 1, letters: [7, 8], options: .init())
+        _ = run.next(now: FixedClock().time)
+        run.succeed(7)
+        run.fail(8, "still closed")
+        return run.progress
+    }
+
+    func cancelRedrive(_ id: Int) async throws(Failure) -> RedriveRun.Progress {
+        var run = RedriveRun(id: id, letters: [7, 8], options: .init())
+        run.cancel()
+        return run.progress
+    }
+
+    func discard(_ ids: [Int64], reason: String) async throws(Failure) -> Int {
+        guard let found = state.withLock({ state in ids.first { id in !state.letters.contains { $0.id == id } } })
+        else {
+            return state.withLock { state in
+                state.discards.append(reason)
+                state.letters.removeAll { ids.contains($0.id) }
+                return ids.count
+            }
+        }
+        throw Failure(.notFound, "no dead letter \(found)")
+    }
+
+    func discard(_ filter: DeadLetterFilter, reason: String) async throws(Failure) -> Int {
         state.withLock { state in
-            let count = state.letters.count
-            state.letters.removeAll { $0.id == id }
-            return state.letters.count < count
+            state.discards.append(reason)
+            return state.letters.count
         }
     }
 

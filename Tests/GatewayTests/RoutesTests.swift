@@ -38,7 +38,7 @@ struct RoutesTests {
     @Test(arguments: [
         (HTTPRequest.Method.delete, "/v1/topics/orders/events", "GET, POST"),
         (.get, "/v1/subscribers/history/pull", "POST"),
-        (.post, "/v1/status", "GET"), (.put, "/v1/dead/1", "DELETE, GET"), (.get, "/v1/reload", "POST"),
+        (.post, "/v1/status", "GET"), (.put, "/v1/dead/1", "DELETE, GET, PATCH"), (.get, "/v1/reload", "POST"),
     ])
     func aWrongMethodIsToldTheRightOnes(_ method: HTTPRequest.Method, _ path: String, _ allow: String) async throws {
         let response = try await Self.call(FakeBroker(), method, path)
@@ -224,44 +224,6 @@ struct RoutesTests {
         #expect(response.body.contains(#""detail":"\#(detail)""#), "\(response.body)")
     }
 
-    // MARK: Dead letters
-
-    static func letter(_ id: Int64) -> DeadLetter {
-        DeadLetter(
-            id: id, subscriber: "receipts", topic: "orders", offset: 5, key: "o-5", reason: "no address", trace: nil,
-            attempts: 8, time: FixedClock().now(), event: Event(id: "1", source: "/s", type: "t"))
-    }
-
-    static let letterText =
-        #""subscriber":"receipts","topic":"orders","offset":5,"key":"o-5","reason":"no address","attempts":8,"#
-        + #""time":"2026-03-09T14:05:00.000Z","event":{"specversion":"1.0","id":"1","source":"/s","type":"t"}}"#
-
-    @Test func deadLettersAreListedInPages() async throws {
-        let broker = FakeBroker()
-        broker.with { $0.letters = [Self.letter(9), Self.letter(8)] }
-        let first = try await Self.call(broker, .get, "/v1/dead?subscriber=receipts&limit=1")
-        #expect(first.body == #"{"dead":[{"id":9,"# + Self.letterText + "]}")
-        #expect(
-            first.headers[HTTPField.Name("Link")!] == "</v1/dead?subscriber=receipts&before=9&limit=1>; rel=\"next\"")
-        let last = try await Self.call(broker, .get, "/v1/dead?before=9")
-        #expect(last.headers[HTTPField.Name("Link")!] == nil)
-        let listings = broker.with { $0.listings }
-        #expect(listings[0].subscriber == "receipts")
-        #expect(listings[0].limit == 1)
-        #expect(listings[1].before == 9)
-    }
-
-    @Test func aDeadLetterIsReadAndDiscarded() async throws {
-        let broker = FakeBroker()
-        broker.with { $0.letters = [Self.letter(9)] }
-        #expect(try await Self.call(broker, .get, "/v1/dead/9").body == #"{"id":9,"# + Self.letterText)
-        #expect(try await Self.call(broker, .delete, "/v1/dead/9").status == .noContent)
-        let gone = try await Self.call(broker, .delete, "/v1/dead/9")
-        #expect(gone.status == .notFound)
-        #expect(gone.body.contains("no dead letter 9; it was redriven or discarded, or never was"))
-        #expect(try await Self.call(broker, .get, "/v1/dead/x").status == .badRequest)
-    }
-
     @Test func whatAPluginKeepsIsReadAndChanged() async throws {
         let broker = FakeBroker()
         broker.with { $0.kept = ["stock:a/b": Array("5".utf8), "stock:c": Array(#"{"n":1}"#.utf8)] }
@@ -286,29 +248,6 @@ struct RoutesTests {
             #expect(missing.status == .notFound)
         }
         #expect(broker.with { $0.kept } == ["stock:a/b": Array("5".utf8), "x": Array("[1]".utf8)])
-    }
-
-    @Test func deadLettersAreSentAgain() async throws {
-        let broker = FakeBroker()
-        broker.with { $0.letters = [Self.letter(9)] }
-        #expect(try await Self.call(broker, .post, "/v1/dead/redrive", #"{"ids":[9,8]}"#).body == #"{"redriven":2}"#)
-        #expect(
-            try await Self.call(broker, .post, "/v1/dead/redrive", #"{"subscriber":"receipts"}"#).body
-                == #"{"redriven":1}"#)
-        #expect(try await Self.call(broker, .post, "/v1/dead/redrive", #"{"all":true}"#).body == #"{"redriven":1}"#)
-        let redrives = broker.with { $0.redrives }
-        #expect(redrives[0].ids == [9, 8])
-        #expect(redrives[1].subscriber == "receipts")
-        #expect(redrives[2].ids == nil && redrives[2].subscriber == nil)
-    }
-
-    @Test(arguments: ["{}", #"{"all":false}"#, #"{"ids":[1],"all":true}"#, ""])
-    func aRedriveMustSayWhich(_ body: String) async throws {
-        let broker = FakeBroker()
-        let response = try await Self.call(broker, .post, "/v1/dead/redrive", body)
-        #expect(response.status == .badRequest)
-        #expect(response.body.contains("say which"))
-        #expect(broker.with { $0.redrives.isEmpty })
     }
 
     // MARK: Admin and health

@@ -110,22 +110,113 @@ import Testing
         ).deadLetters
         let other = try ledger.committed(LedgerChange(subscriber: "slack", dead: [letter(1, key: "x")])).deadLetters
         #expect(try ledger.deadLetters(limit: 10).map(\.id) == other + ids.reversed())
-        #expect(try ledger.deadLetters(subscriber: "receipts", limit: 2).map(\.id) == [ids[2], ids[1]])
-        #expect(try ledger.deadLetters(subscriber: "receipts", before: ids[1], limit: 2).map(\.id) == [ids[0]])
-        #expect(try ledger.deadLetters(subscriber: "nobody", limit: 2).isEmpty)
+        #expect(try ledger.deadLetters(.init(subscriber: "receipts"), limit: 2).map(\.id) == [ids[2], ids[1]])
+        #expect(try ledger.deadLetters(.init(subscriber: "receipts"), before: ids[1], limit: 2).map(\.id) == [ids[0]])
+        #expect(try ledger.deadLetters(.init(subscriber: "nobody"), limit: 2).isEmpty)
         #expect(try ledger.deadLetter(ids[0])?.letter == letter(1, key: "k"))
         #expect(try ledger.deadLetterCounts() == ["receipts": 3, "slack": 1])
         #expect(try ledger.openDeadLetters(of: "receipts") == (3, ["k"]))
 
-        #expect(try ledger.markRedriven([ids[0], 999]) == [ids[0]])
-        #expect(try ledger.markRedriven([ids[0]]).isEmpty)
-        #expect(try ledger.deadLetters(subscriber: "receipts", limit: 9).map(\.id) == [ids[2], ids[1]])
+        _ = try ledger.committed(LedgerChange(subscriber: "receipts", redriven: [ids[0]]))
+        #expect(try ledger.deadLetters(.init(subscriber: "receipts"), limit: 9).map(\.id) == [ids[2], ids[1]])
+        #expect(try ledger.deadLetters(.init(state: .underway), limit: 9).map(\.id) == [ids[0]])
         #expect(try ledger.deadLetter(ids[0])?.redriven == clock.now())
-        #expect(try ledger.discard(ids[1]))
-        #expect(try !ledger.discard(ids[1]))
-        _ = try ledger.committed(LedgerChange(subscriber: "receipts", discarded: [ids[0]]))
-        #expect(try ledger.deadLetter(ids[0]) == nil)
+        _ = try ledger.committed(
+            LedgerChange(
+                subscriber: "receipts",
+                resolved: [.init(ids[0], .acknowledged), .init(ids[1], .discarded("a test order"))]))
+        #expect(try ledger.deadLetter(ids[0])?.resolution == .acknowledged)
+        #expect(try ledger.deadLetter(ids[1])?.resolution == .discarded("a test order"))
+        #expect(try ledger.deadLetters(.init(state: .resolved), limit: 9).map(\.id) == [ids[1], ids[0]])
         #expect(try ledger.deadLetterCounts() == ["receipts": 1, "slack": 1])
+        #expect(try ledger.deadLetters(.init(text: "HTTP"), limit: 9).map(\.id) == other + [ids[2]])
+        #expect(try ledger.deadLetters(.init(since: Timestamp(milliseconds: 78)), limit: 9).isEmpty)
+        ledger.close()
+    }
+
+    @Test func deadLettersThatFailedInTheSameWayAreOneGroup() throws {
+        let ledger = try open()
+        func letter(_ offset: Offset, _ reason: String, _ trace: String?) -> NewDeadLetter {
+            NewDeadLetter(
+                topic: "orders", offset: offset, reason: reason, trace: trace, attempts: 1,
+                time: Timestamp(milliseconds: Int64(offset)), record: record("o-\(offset)", key: nil))
+        }
+        let ids = try ledger.committed(
+            LedgerChange(
+                subscriber: "receipts",
+                dead: [
+                    letter(1, "order o-1 is in \"SEK\"", "email_receipt.lua:14: in function"),
+                    letter(2, "order o-22 is in \"DKK\"", "email_receipt.lua:14: in function"),
+                    letter(3, "order o-3 is in \"SEK\"", "email_receipt.lua:15: in function"),
+                    letter(4, "no connection", nil),
+                ])
+        ).deadLetters
+        let groups = try ledger.deadLetterGroups(.init(subscriber: "receipts"), limit: 9)
+        #expect(groups.map(\.count) == [2, 1, 1])
+        #expect(groups[0].sample == ids[1])
+        #expect(groups[0].group.place == "email_receipt.lua:14")
+        #expect(groups[0].first == Timestamp(milliseconds: 1) && groups[0].last == Timestamp(milliseconds: 2))
+        #expect(try ledger.deadLetterIDs(.init(group: groups[0].group.id), limit: 9) == [ids[0], ids[1]])
+        ledger.close()
+    }
+
+    @Test func aMendedDeadLetterKeepsItsOriginal() throws {
+        let ledger = try open()
+        let letter = NewDeadLetter(
+            topic: "orders", offset: 1, reason: "r", attempts: 1, time: clock.now(), record: record("o-1", key: "k"))
+        let id = try ledger.committed(LedgerChange(subscriber: "a", dead: [letter])).deadLetters[0]
+        #expect(try ledger.mend(id, record: record("mended", key: "k")))
+        let kept = try #require(try ledger.deadLetter(id))
+        #expect(kept.letter.record == letter.record)
+        #expect(kept.mended == record("mended", key: "k"))
+        #expect(kept.mendedTime == clock.now())
+        _ = try ledger.committed(LedgerChange(subscriber: "a", redriven: [id]))
+        #expect(try !ledger.mend(id, record: []), "it is on its way")
+        ledger.close()
+    }
+
+    @Test func attemptsAreKeptUntilTheyArePurged() throws {
+        let ledger = try open()
+        let failed = Attempt(
+            topic: "orders", offset: 7, number: 1, began: Timestamp(milliseconds: 10),
+            ended: Timestamp(milliseconds: 30), outcome: .retry, reason: "busy", trace: "a.lua:1", generation: 3)
+        let done = Attempt(
+            topic: "orders", offset: 7, number: 2, began: Timestamp(milliseconds: 40),
+            ended: Timestamp(milliseconds: 50), outcome: .ack, generation: 4,
+            published: [PublishedName(topic: "stock", id: "s-1")])
+        // Two buckets, with a gap in the first.
+        let passed = PassedDeliveries(
+            topic: "orders", offsets: [1, 2, 4, 65_535, 65_536, 70_000], began: Timestamp(milliseconds: 5),
+            ended: Timestamp(milliseconds: 9), generation: 2, replay: false)
+        var change = LedgerChange(subscriber: "a")
+        change.attempts = [failed, done]
+        change.passed = [passed]
+        _ = try ledger.committed(change)
+        #expect(try ledger.attempts(of: "a", topic: "orders", offset: 7) == [failed, done])
+        for offset in passed.offsets {
+            let kept = try ledger.attempts(of: "a", topic: "orders", offset: offset)
+            #expect(kept.map(\.outcome) == [.ack])
+            #expect(kept.first?.generation == 2)
+        }
+        #expect(try ledger.attempts(of: "a", topic: "orders", offset: 3).isEmpty)
+        #expect(try ledger.attempts(of: "b", topic: "orders", offset: 7).isEmpty)
+        try ledger.purgeAttempts(before: Timestamp(milliseconds: 31))
+        #expect(try ledger.attempts(of: "a", topic: "orders", offset: 7) == [done])
+        #expect(try ledger.attempts(of: "a", topic: "orders", offset: 1).isEmpty)
+        ledger.close()
+    }
+
+    @Test func openDeadLettersExpireOnlyWhenTheyAreOldEnough() throws {
+        let ledger = try open()
+        func letter(_ offset: Offset, at time: Int64) -> NewDeadLetter {
+            NewDeadLetter(
+                topic: "orders", offset: offset, reason: "r", attempts: 1, time: Timestamp(milliseconds: time),
+                record: record("o-\(offset)", key: nil))
+        }
+        _ = try ledger.committed(LedgerChange(subscriber: "a", dead: [letter(1, at: 10), letter(2, at: 20)]))
+        #expect(try ledger.expireDeadLetters(before: Timestamp(milliseconds: 20)) == ["a": 1])
+        #expect(try ledger.expireDeadLetters(before: Timestamp(milliseconds: 20)).isEmpty)
+        #expect(try ledger.deadLetters(limit: 9).map(\.letter.offset) == [2])
         ledger.close()
     }
 
@@ -168,14 +259,17 @@ import Testing
 
     @Test func generationsAreListedNewestFirst() throws {
         let ledger = try open()
-        let one = LedgerGeneration(
-            number: 1, hash: "aa", time: Timestamp(milliseconds: 1), trigger: "start", verdict: "accepted",
-            files: [1, 2])
+        var one = LedgerGeneration(
+            number: 1, hash: "aa", time: Timestamp(milliseconds: 1), trigger: "start", verdict: "accepted")
+        one.details.files = ["routes.conf": "h1"]
+        one.details.ends = ["orders": 5]
         let two = LedgerGeneration(
             number: 2, hash: "bb", time: Timestamp(milliseconds: 2), trigger: "signal", verdict: "refused: R034")
-        try ledger.recordGeneration(one)
-        try ledger.recordGeneration(two)
+        try ledger.recordGeneration(one, contents: ["h1": [1, 2]])
+        try ledger.recordGeneration(two, contents: ["h1": [9, 9]])
         #expect(try ledger.generations(limit: 5) == [two, one])
+        #expect(try ledger.configFile("h1") == [1, 2], "the same hash is the same content")
+        #expect(try ledger.configFile("h2") == nil)
         ledger.close()
     }
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+import Foundation
+import GRDB
+
+/// One loaded configuration, as remembered.
+package struct LedgerGeneration: Hashable, Sendable {
+    package var number: Int
+    /// Of all of its files.
+    package var hash: String
+    package var time: Timestamp
+    /// `start`, `SIGHUP`, `HTTP`, …
+    package var trigger: String
+    /// `applied`, or why it was refused.
+    package var verdict: String
+    package var details: Details
+
+    /// What else is kept, as JSON.
+    package struct Details: Hashable, Codable, Sendable {
+        /// What it changed, in words.
+        package var changes: [String] = []
+        /// Where each topic ended when it took over: events from there on were routed by it.
+        package var ends: [String: Offset] = [:]
+        /// The version that each subscriber's plugin gives itself.
+        package var versions: [String: String] = [:]
+        /// The configuration's main file, as `files` names it.
+        package var config = ""
+        /// Where the plugins are.
+        package var plugins = ""
+        /// Hashes of the contents by path: routes.conf, includes, plugins.
+        package var files: [String: String] = [:]
+
+        package init() {}
+    }
+
+    package init(
+        number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, details: Details = Details()
+    ) {
+        self.number = number
+        self.hash = hash
+        self.time = time
+        self.trigger = trigger
+        self.verdict = verdict
+        self.details = details
+    }
+}
+
+extension Ledger {
+    /// `contents` by hash: those that the ledger doesn't have yet are kept. Blocks.
+    package func recordGeneration(
+        _ generation: LedgerGeneration, contents: [String: [UInt8]] = [:]
+    ) throws(Failure) {
+        try perform(isDurable: true) { db in
+            let details = String(decoding: try JSONEncoder().encode(generation.details), as: UTF8.self)
+            for (hash, bytes) in contents {
+                try db.execute(
+                    sql: "INSERT OR IGNORE INTO config_file (hash, bytes) VALUES (?, ?)",
+                    arguments: [hash, Data(bytes)])
+            }
+            try db.execute(
+                sql: """
+                    INSERT OR REPLACE INTO generation (number, hash, time, "trigger", verdict, details)
+                    VALUES (?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    generation.number, generation.hash, generation.time.milliseconds, generation.trigger,
+                    generation.verdict, details,
+                ])
+        }
+    }
+
+    /// Newest first. Blocks.
+    package func generations(limit: Int) throws(Failure) -> [LedgerGeneration] {
+        try read { db in
+            try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT number, hash, time, "trigger", verdict, details FROM generation
+                    ORDER BY number DESC LIMIT ?
+                    """, arguments: [limit]
+            ).map { row in
+                let details: String? = row[5]
+                return LedgerGeneration(
+                    number: row[0], hash: row[1], time: row.time(2) ?? .distantPast, trigger: row[3],
+                    verdict: row[4],
+                    details: try details.map {
+                        try JSONDecoder().decode(LedgerGeneration.Details.self, from: Data($0.utf8))
+                    } ?? LedgerGeneration.Details())
+            }
+        }
+    }
+
+    /// The contents of a configuration's file; nil where the ledger doesn't have them. Blocks.
+    package func configFile(_ hash: String) throws(Failure) -> [UInt8]? {
+        try read { db in
+            try Data.fetchOne(
+                db.cachedStatement(sql: "SELECT bytes FROM config_file WHERE hash = ?"), arguments: [hash])
+        }.map { Array($0) }
+    }
+}
