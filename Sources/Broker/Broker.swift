@@ -237,6 +237,11 @@ package final class Broker: Sendable {
         }
     }
 
+    /// Where each topic ended when the running generation took over: it routed the events from there on.
+    package func swapEnds() async -> [String: Offset] {
+        await on { core in core.swapEnds }
+    }
+
     package func status() async -> BrokerStatus {
         let started = started
         return await on { core in core.status(started: started) }
@@ -268,7 +273,7 @@ package final class Broker: Sendable {
     }
 
     /// Runs work that may wait for the disk on a thread that may.
-    func blocking<Value: Sendable>(
+    package func blocking<Value: Sendable>(
         _ body: @escaping @Sendable () throws(Failure) -> Value
     ) async throws(Failure) -> Value {
         try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, Failure>, Never>) in

@@ -25,6 +25,8 @@ package final class BrokerCore {
     let metrics = BrokerMetrics()
 
     var generation: Generation?
+    /// Where each topic ended when the generation took over.
+    var swapEnds: [String: Offset] = [:]
     var subscribers: [String: Subscriber] = [:]
     /// Who takes what, by topic; made anew by each generation.
     var routing: [Topic: TopicRouting] = [:]

@@ -75,6 +75,11 @@ package struct Feed {
         behindAt = offset < end.offset ? offset : nil
     }
 
+    /// Whether `offset` was taken in and is neither done nor deferred.
+    func isOutstanding(_ offset: Offset) -> Bool {
+        place(of: offset).map { !outstanding[$0].isDone } ?? false
+    }
+
     mutating func finish(_ offset: Offset) {
         guard let first = outstanding.first else { return }
         if first.offset == offset {
@@ -82,15 +87,19 @@ package struct Feed {
             trim()
             return
         }
+        guard let place = place(of: offset), !outstanding[place].isDone else { return }
+        outstanding[place].isDone = true
+        doneAhead += 1
+    }
+
+    private func place(of offset: Offset) -> Int? {
         var low = 0
         var high = outstanding.count
         while low < high {
             let middle = (low + high) / 2
             if outstanding[middle].offset < offset { low = middle + 1 } else { high = middle }
         }
-        guard low < outstanding.count, outstanding[low].offset == offset, !outstanding[low].isDone else { return }
-        outstanding[low].isDone = true
-        doneAhead += 1
+        return low < outstanding.count && outstanding[low].offset == offset ? low : nil
     }
 
     mutating func trim() {

@@ -79,6 +79,11 @@ extension Limits {
     /// How far a clock may have been set back between an outbox row and its record, for the search at start.
     package static let outboxClockMargin: Duration = .seconds(3600)
 
+    /// Events looked at in one step when an event is looked for by its id, and how long the search may take: millions of
+    /// events, and less than a person's patience.
+    package static let findEvents: Offset = 65_536
+    package static let findTime: Duration = .seconds(15)
+
     /// Acknowledgements of one subscriber gathered for one row of the ledger's attempts; 8 bytes each.
     package static let passedGatheredMax = 65_536
 

@@ -65,6 +65,7 @@ extension BrokerCore {
             if !takers.isEmpty { routing[topic] = TopicRouting(subscribers: takers) }
         }
         generation = next
+        swapEnds = Dictionary(uniqueKeysWithValues: topics.map { ($0.name, end(of: $0).offset) })
         metrics.generation.record(Double(next.number))
         if positionsAt == nil { positionsAt = now + Limits.positionsInterval }
         for subscriber in running.values {

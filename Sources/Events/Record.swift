@@ -30,6 +30,15 @@ package struct Record: Sendable {
     package var type: String { string(attribute: 2) }
     package var subject: String? { attribute("subject") }
 
+    /// Whether `bytes` are its id; makes no string.
+    package func hasID(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var at: UInt32 = 0
+        var attribute = fl_attribute()
+        _ = fl_record_next_attribute(self.bytes, &at, &attribute)
+        guard let own = UnsafeRawBufferPointer(span: attribute.value) else { return bytes.isEmpty }
+        return own.elementsEqual(bytes)
+    }
+
     package var key: String? { String(span: fl_record_key(bytes)) }
 
     /// The key's bytes, valid while this record is alive.

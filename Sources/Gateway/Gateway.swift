@@ -43,6 +43,8 @@ package final class Gateway: Service, CustomStringConvertible {
     ///   - reload: does what SIGHUP does, and comes back with its verdict.
     ///   - plan: what a reload would do, for `/v1/plan`.
     ///   - plugins: what is loaded, for `/v1/plugins`.
+    ///   - why: what became of the newest event with an id, a source and in a topic where given, for `/v1/events`.
+    ///   - generations: those that were loaded, the newest first, for `/v1/generations`.
     ///   - obstacle: what keeps the server from taking work, for `/readyz`; nil where nothing does.
     ///   - prometheus: what `/metrics` shows, and what the gateway counts with.
     package init(
@@ -51,6 +53,8 @@ package final class Gateway: Service, CustomStringConvertible {
         reload: @escaping @Sendable () async -> ReloadVerdict,
         plan: @escaping @Sendable () async -> PlanVerdict = { .planned(ReloadPlan()) },
         plugins: @escaping @Sendable () async -> [PluginStatus] = { [] },
+        why: @escaping @Sendable (String, String?, String?) async throws(Failure) -> EventTrace? = { _, _, _ in nil },
+        generations: @escaping @Sendable (Int) async throws(Failure) -> [GenerationSummary] = { _ in [] },
         obstacle: @escaping @Sendable () async -> String? = { nil }
     ) {
         self.settings = settings
@@ -63,6 +67,7 @@ package final class Gateway: Service, CustomStringConvertible {
         let dead = DeadLetters(broker: broker)
         let states = PluginStates(broker: broker)
         let admin = Admin(broker: broker, reload: reload, plan: plan, plugins: plugins, clock: clock)
+        let lookup = EventLookup(why: why, generations: generations)
         let health = Health(
             draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
         let endpoints = [
@@ -91,6 +96,9 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.post, "/v1/subscribers/{name}/resume", needs: .admin, admin.resume),
             Endpoint(.post, "/v1/reload", needs: .admin, admin.reload),
             Endpoint(.get, "/v1/plan", needs: .read, admin.plan),
+            Endpoint(.get, "/v1/generations", needs: .read, lookup.list),
+            Endpoint(.get, "/v1/events/{id}", needs: .read, lookup.event),
+            Endpoint(.get, "/v1/events/{id}/why", needs: .read, lookup.why),
             Endpoint(.get, "/metrics", needs: .read, health.metrics),
             Endpoint(.get, "/healthz", needs: .nothing, health.alive),
             Endpoint(.get, "/readyz", needs: .nothing, health.ready),

@@ -19,6 +19,7 @@ struct GenerationBuilder: Sendable {
         var generation: Generation
         var mail: MailSettings
         var plugins: [PluginStatus]
+        var snapshot: ConfigSnapshot
         /// Worth a look, in the words that `check` prints.
         var warnings: [String]
     }
@@ -36,7 +37,7 @@ struct GenerationBuilder: Sendable {
 
     /// Checks what is on disk as ``build(number:beside:)`` does, in scratch states and without `init`.
     func inspect() async throws(Refusal) -> Inspection {
-        let (table, folder, diagnostics) = try snapshot()
+        let (table, folder, diagnostics, _) = try snapshot()
         var fingerprints: [String: String] = [:]
         var problems: [String] = []
         let checker = ScriptHost(services: .offline(), lanes: 1)
@@ -49,12 +50,18 @@ struct GenerationBuilder: Sendable {
     }
 
     /// Reads everything once.
-    private func snapshot() throws(Refusal) -> (table: RouteTable, folder: PluginFolder, diagnostics: [String]) {
-        let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: true)
+    private func snapshot() throws(Refusal) -> (
+        table: RouteTable, folder: PluginFolder, diagnostics: [String], files: ConfigSnapshot
+    ) {
+        let sources = RecordingSources()
+        let compiled = RouteCompiler.compile(config, from: sources, strictEnvironment: true)
         let diagnostics = compiled.diagnostics.map(\.description)
         guard let table = compiled.table else { throw Refusal(diagnostics: diagnostics) }
         do {
-            return (table, try PluginFolder(path(table.server.plugins)), diagnostics)
+            let folder = try PluginFolder(path(table.server.plugins))
+            var files = sources.contents
+            for (name, bytes) in folder.files { files["\(folder.path)/\(name)"] = bytes }
+            return (table, folder, diagnostics, ConfigSnapshot(config: config, files: files))
         } catch {
             throw Refusal(diagnostics: [Diagnostic.plugin(error.description).description])
         }
@@ -70,7 +77,7 @@ struct GenerationBuilder: Sendable {
 
     /// - Parameter running: what its destinations can be taken over from, where neither block nor plugin changed.
     func build(number: Int, beside running: Candidate?) async throws(Refusal) -> Candidate {
-        let (table, folder, diagnostics) = try snapshot()
+        let (table, folder, diagnostics, files) = try snapshot()
         var destinations: [String: any Destination] = [:]
         var fingerprints: [String: String] = [:]
         var problems: [String] = []
@@ -119,7 +126,7 @@ struct GenerationBuilder: Sendable {
         return Candidate(
             generation: Generation(
                 number: number, table: table, destinations: destinations, fingerprints: fingerprints),
-            mail: table.mail, plugins: status(of: table, folder),
+            mail: table.mail, plugins: status(of: table, folder), snapshot: files,
             warnings: diagnostics)
     }
 

@@ -115,7 +115,9 @@ struct Serve: AsyncParsableCommand {
             prometheus: prometheus, logger: log, access: access,
             reload: { await reloader.reload(trigger: "HTTP") },
             plan: { await server.plan() },
-            plugins: { await server.plugins })
+            plugins: { await server.plugins },
+            why: { (id, source, topic) throws(Failure) in try await server.why(id, source: source, topic: topic) },
+            generations: { (limit) throws(Failure) in try await server.generations(limit: limit) })
         let services = ServiceGroup(
             configuration: .init(
                 services: [

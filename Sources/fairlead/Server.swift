@@ -15,10 +15,12 @@ actor Server {
     let broker: Broker
     private let mail: CurrentMail
     private let access: AccessControl
-    private let ledger: Ledger
+    let ledger: Ledger
     private let clock: any Events.Clock
     private let log: Logger
     private(set) var running: GenerationBuilder.Candidate?
+    /// Tables of generations that were asked about, by number.
+    var tables: [Int: RouteTable] = [:]
 
     init(
         builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, ledger: Ledger,
@@ -37,13 +39,15 @@ actor Server {
 
     /// - Throws: ``GenerationBuilder/Refusal`` or `Failure`.
     func start() async throws {
-        let last = try ledger.generations(limit: 1).first?.number ?? 0
+        let ledger = ledger
+        let last = try await broker.blocking { () throws(Failure) in try ledger.generations(limit: 1).first?.number ?? 0
+        }
         let candidate = try await builder.build(number: last + 1, beside: nil)
         for warning in candidate.warnings { log.warning("\(warning)") }
         useSettings(of: candidate)
         try await broker.start(candidate.generation)
         running = candidate
-        try record(candidate.generation.number, trigger: "start", verdict: "applied")
+        try await record(candidate, trigger: "start", changes: [])
         log.notice(
             "Started",
             metadata: [
@@ -70,7 +74,7 @@ actor Server {
             try await broker.apply(candidate.generation)
             useSettings(of: candidate)
             running = candidate
-            try record(number, trigger: trigger, verdict: "applied")
+            try await record(candidate, trigger: trigger, changes: changes)
             log.notice(
                 "Reloaded",
                 metadata: [
@@ -96,9 +100,23 @@ actor Server {
         mail.use(candidate.mail, directory: { builder.path($0) }, clock: clock)
     }
 
-    private func record(_ number: Int, trigger: String, verdict: String) throws {
-        try ledger.recordGeneration(
-            LedgerGeneration(number: number, hash: "", time: clock.now(), trigger: trigger, verdict: verdict))
+    private func record(_ candidate: GenerationBuilder.Candidate, trigger: String, changes: [String]) async throws {
+        let snapshot = candidate.snapshot
+        var generation = LedgerGeneration(
+            number: candidate.generation.number, hash: snapshot.hash, time: clock.now(), trigger: trigger,
+            verdict: "applied")
+        generation.details.changes = changes
+        generation.details.ends = await broker.swapEnds()
+        generation.details.config = snapshot.config
+        generation.details.files = snapshot.hashes
+        for plugin in candidate.plugins {
+            for subscriber in plugin.subscribers { generation.details.versions[subscriber] = plugin.version }
+        }
+        let contents = Dictionary(snapshot.files.values.map { (ConfigSnapshot.hash(of: $0), $0) }) { first, _ in first }
+        let (ledger, finished) = (ledger, generation)
+        try await broker.blocking { () throws(Failure) in
+            try ledger.recordGeneration(finished, contents: contents)
+        }
     }
 
     private func describe(_ next: Generation, after before: Generation) -> [String] {

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Crypto
+import Foundation
+import Glibc
+import Routes
+import Synchronization
+
+/// All files that a generation was made from, as they were: routes.conf, its includes, the plugins. Secrets and variables
+/// are not among them.
+struct ConfigSnapshot: Sendable {
+    /// As given to the program.
+    var config: String
+    /// Contents by path; plugins by their path in the folder, behind the folder's name.
+    var files: [String: [UInt8]]
+
+    /// By path.
+    var hashes: [String: String] { files.mapValues { Self.hash(of: $0) } }
+
+    /// Of everything: equal where every file is.
+    var hash: String {
+        let lines = hashes.sorted { $0.key < $1.key }.map { "\($0.key)\u{0}\($0.value)\n" }.joined()
+        return Self.hash(of: Array(lines.utf8))
+    }
+
+    static func hash(of bytes: [UInt8]) -> String {
+        SHA256.hash(data: bytes).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+}
+
+/// Reads from the machine and remembers what the files were.
+final class RecordingSources: RouteSources {
+    private let files = FileRouteSources()
+    private let read = Mutex<[String: [UInt8]]>([:])
+
+    /// By path.
+    var contents: [String: [UInt8]] { read.withLock { $0 } }
+
+    func bytes(of path: String) throws -> [UInt8] {
+        let bytes = try files.bytes(of: path)
+        read.withLock { $0[path] = bytes }
+        return bytes
+    }
+
+    func files(matching pattern: String) throws -> [String] { try files.files(matching: pattern) }
+    func environment(_ name: String) -> String? { files.environment(name) }
+    func secret(_ name: String) throws -> String? { try files.secret(name) }
+}
+
+/// An old generation's files, with variables and secrets as they are now.
+struct StoredSources: RouteSources {
+    var files: [String: [UInt8]]
+
+    struct Missing: Error, CustomStringConvertible {
+        var description: String { "the generation has no such file" }
+    }
+
+    func bytes(of path: String) throws -> [UInt8] {
+        guard let bytes = files[path] else { throw Missing() }
+        return bytes
+    }
+
+    func files(matching pattern: String) throws -> [String] {
+        files.keys.filter { fnmatch(pattern, $0, FNM_PATHNAME | FNM_PERIOD) == 0 }.sorted()
+    }
+
+    func environment(_ name: String) -> String? { FileRouteSources().environment(name) }
+    func secret(_ name: String) throws -> String? { try FileRouteSources().secret(name) }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Broker
+import Events
+import Gateway
+import Ledger
+import Routes
+
+extension Server {
+    /// What became of an event, and why: the newest with this id.
+    func why(_ id: String, source: String?, topic: String?) async throws(Failure) -> EventTrace? {
+        guard let running, let record = try await broker.find(id, source: source, topic: topic) else { return nil }
+        let generations = try await kept(Self.generationsMax)
+        let router = generations.first { ($0.details.ends[record.topic.name] ?? .max) <= record.offset }
+        let table = try await table(of: router)
+        var trace = EventTrace(record: record, generation: router?.number)
+        trace.isRecomputed = table == nil
+        let versions = Dictionary(generations.map { ($0.number, $0.details.versions) }) { first, _ in first }
+        let then = RouteExplanation(table ?? running.generation.table, record)
+        let now = RouteExplanation(running.generation.table, record)
+        let delivery = DeliveryID(topic: record.topic, offset: record.offset)
+        // Those that came later may have asked for history.
+        let later = now.subscribers.filter { one in !then.subscribers.contains { $0.name == one.name } }
+        for (explained, isLater) in then.subscribers.map({ ($0, false) }) + later.map({ ($0, true) }) {
+            var subscriber = EventTrace.Subscriber(explained, isLater: isLater)
+            if explained.outcome.isTaken || isLater {
+                subscriber.delivery = try await broker.trace(explained.name, delivery)
+            }
+            // Of one that came later and never tried it, nobody can say more than that.
+            if isLater, subscriber.delivery?.attempts.isEmpty ?? true { subscriber.delivery?.state = .before }
+            for attempt in subscriber.delivery?.attempts ?? [] {
+                subscriber.versions[attempt.generation] = versions[attempt.generation]?[explained.name]
+            }
+            trace.subscribers.append(subscriber)
+        }
+        return trace
+    }
+
+    /// Generations that are looked at for the one that routed an event.
+    static let generationsMax = 10_000
+
+    /// nil where its files can't be read any more.
+    private func table(of generation: LedgerGeneration?) async throws(Failure) -> RouteTable? {
+        guard let generation else { return nil }
+        if generation.number == running?.generation.number { return running?.generation.table }
+        if let known = tables[generation.number] { return known }
+        let ledger = ledger
+        let files = try await broker.blocking { () throws(Failure) in
+            var files: [String: [UInt8]] = [:]
+            for (path, hash) in generation.details.files where !path.hasSuffix(".lua") {
+                files[path] = try ledger.configFile(hash)
+            }
+            return files
+        }
+        let compiled = RouteCompiler.compile(
+            generation.details.config, from: StoredSources(files: files), strictEnvironment: false)
+        if tables.count >= Self.tablesMax { tables = [:] }
+        tables[generation.number] = compiled.table
+        return compiled.table
+    }
+
+    /// Tables of old generations kept in memory; each is about as large as its routes.conf.
+    private static let tablesMax = 16
+
+    private func kept(_ limit: Int) async throws(Failure) -> [LedgerGeneration] {
+        let ledger = ledger
+        return try await broker.blocking { () throws(Failure) in try ledger.generations(limit: limit) }
+    }
+
+    func generations(limit: Int) async throws(Failure) -> [GenerationSummary] {
+        try await kept(limit).map { generation in
+            GenerationSummary(
+                number: generation.number, hash: generation.hash, time: generation.time, trigger: generation.trigger,
+                verdict: generation.verdict, changes: generation.details.changes,
+                isRunning: generation.number == running?.generation.number)
+        }
+    }
+}
