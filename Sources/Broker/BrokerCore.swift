@@ -42,6 +42,8 @@ package final class BrokerCore {
     var lastRedrive = 0
     /// When a run may send more by its rate.
     var redriveAt: Timestamp?
+    /// Subscribers that were made so far.
+    var lives = 0
     var isDraining = false
     var isOutboxBusy = false
     var nextLease: UInt64

@@ -36,7 +36,7 @@ extension BrokerCore {
     private func readDue(_ subscriber: Subscriber, _ now: Timestamp) {
         let due = subscriber.state.takeDue(now: now, max: Limits.catchUpEvents)
         guard !due.isEmpty else { return }
-        let name = subscriber.name
+        let (name, life) = (subscriber.name, subscriber.life)
         perform { [engine, post] in
             let read = due.map { entry in
                 (
@@ -44,12 +44,14 @@ extension BrokerCore {
                     record: Result { () throws(Failure) in try engine.record(entry.id, deadLetter: entry.deadLetter) }
                 )
             }
-            post { core in core.resumed(name, read) }
+            post { core in core.resumed(name, life, read) }
         }
     }
 
-    private func resumed(_ name: String, _ read: [(id: DeliveryID, record: Result<Record?, Failure>)]) {
-        guard let subscriber = subscribers[name] else { return }
+    private func resumed(
+        _ name: String, _ life: Int, _ read: [(id: DeliveryID, record: Result<Record?, Failure>)]
+    ) {
+        guard let subscriber = subscribers[name], subscriber.life == life else { return }
         let now = clock.now()
         var round = LedgerRound()
         for (id, result) in read {
@@ -78,17 +80,20 @@ extension BrokerCore {
             let (topic, from) = subscriber.state.behind
         else { return }
         subscriber.isReading = true
-        let name = subscriber.name
+        let (name, life) = (subscriber.name, subscriber.life)
         perform { [engine, post] in
             let result = Result { () throws(Failure) in
                 try engine.read(topic, from: from, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
             }
-            post { core in core.readOn(name, topic, from: from, result) }
+            post { core in core.readOn(name, life, topic, from: from, result) }
         }
     }
 
-    private func readOn(_ name: String, _ topic: Topic, from: Offset, _ result: Result<RecordBatch?, Failure>) {
-        guard let subscriber = subscribers[name] else { return }
+    private func readOn(
+        _ name: String, _ life: Int, _ topic: Topic, from: Offset, _ result: Result<RecordBatch?, Failure>
+    ) {
+        // What was read for one that was removed and came back is not what that one asked for.
+        guard let subscriber = subscribers[name], subscriber.life == life else { return }
         subscriber.isReading = false
         switch result {
         case .success(let batch?) where batch.count > 0:

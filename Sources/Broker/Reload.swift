@@ -42,6 +42,8 @@ extension BrokerCore {
                 subscriber = Subscriber(
                     route, fingerprint: fingerprint, destination: destination,
                     state: SubscriberState(settings: route.stateSettings))
+                lives += 1
+                subscriber.life = lives
                 restore(subscriber, preparation, now)
                 if let destination { connect(destination, to: subscriber) }
             }
@@ -76,11 +78,14 @@ extension BrokerCore {
     }
 
     private func connect(_ destination: any Destination, to subscriber: Subscriber) {
-        let name = subscriber.name
-        // An old destination's last answers still find the subscriber, by its name.
+        let (name, life) = (subscriber.name, subscriber.life)
+        // An old destination's last answers still find the subscriber, but not one that was removed and came back: that
+        // one has started the same deliveries anew.
         destination.start { [post] settlements in
             post { core in
-                if let subscriber = core.subscribers[name] { core.settle(subscriber, settlements) }
+                if let subscriber = core.subscribers[name], subscriber.life == life {
+                    core.settle(subscriber, settlements)
+                }
                 settlements.whenTaken?()
             }
         }

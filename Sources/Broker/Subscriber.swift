@@ -12,6 +12,8 @@ final class Subscriber {
     let name: String
     var route: SubscriberRoute
     var fingerprint: String
+    /// Tells it from one of the same name that was removed before.
+    var life = 0
     var state: SubscriberState
     var destination: (any Destination)?
     var leases = LeaseTable()

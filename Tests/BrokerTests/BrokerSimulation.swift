@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Broker
+@testable import Broker
 import CFairlead
 import Events
 import Ledger
@@ -13,7 +13,8 @@ import Synchronization
 final class BrokerSimulation {
     let clock = SimulatedClock()
     let engine: SimulatedEngine
-    let table: RouteTable
+    private(set) var table: RouteTable
+    private(set) var generation = 1
     let failure: Double
     private(set) var core: BrokerCore
     private var queue = WorkQueue()
@@ -24,6 +25,10 @@ final class BrokerSimulation {
     /// Every delivery that a destination was given, in order, by subscriber.
     private(set) var delivered: [String: [(id: DeliveryID, key: String?, outcome: Outcome)]] = [:]
     private(set) var crashes = 0
+    private(set) var reloads = 0
+    private(set) var refusals = 0
+    /// Destinations that a reload has replaced and that hold deliveries still.
+    private var replaced: [SimulatedDestination] = []
 
     final class WorkQueue: Sendable {
         let posted = Mutex<[@Sendable (BrokerCore) -> Void]>([])
@@ -54,16 +59,46 @@ final class BrokerSimulation {
         // Storage never refuses here, so none of these throws.
         try! engine.recoverOutbox()
         destinations = [:]
+        replaced = []
         for route in table.subscribers {
             if case .pull = route.delivery { continue }
             destinations[route.name] = SimulatedDestination()
         }
-        let generation = Generation(number: 1, table: table, destinations: destinations, fingerprints: [:])
-        let preparation = try! Preparation.read(
-            from: engine, newcomers: core.newcomers(in: table), missing: core.missingFeeds(in: table))
-        _ = core.apply(generation, preparation)
+        engine.with { $0.failingReads = 0 }
+        apply()
         core.drainOutbox()
     }
+
+    private func apply() {
+        let next = Generation(number: generation, table: table, destinations: destinations, fingerprints: [:])
+        // Not while reads fail, so this doesn't throw.
+        let preparation = try! Preparation.read(
+            from: engine, newcomers: core.newcomers(in: table), missing: core.missingFeeds(in: table))
+        for (old, _) in core.apply(next, preparation) {
+            if let old = old as? SimulatedDestination { replaced.append(old) }
+        }
+    }
+
+    /// Puts another table in force. Destinations of subscribers that didn't change stay, those of others are replaced: what
+    /// they hold they give back, now or later.
+    func reload(_ next: RouteTable) {
+        guard engine.with({ !$0.isFull && $0.failingReads == 0 && $0.commits.isEmpty }) else { return }
+        reloads += 1
+        generation += 1
+        let before = Dictionary(table.subscribers.map { ($0.name, $0.fingerprint) }) { first, _ in first }
+        table = next
+        var kept: [String: SimulatedDestination] = [:]
+        for route in next.subscribers {
+            kept[route.name] =
+                before[route.name] == route.fingerprint ? destinations[route.name] : SimulatedDestination()
+        }
+        destinations = kept
+        apply()
+    }
+
+    /// The disk becomes full, or has room again.
+    func setFull(_ isFull: Bool) { engine.with { $0.isFull = isFull } }
+    func failReads(_ count: Int) { engine.with { $0.failingReads = count } }
 
     func publish(_ topic: String, key: String, count: Int) {
         var builder = RecordBatchBuilder(topic: .named(topic), key: SubjectKey(), capacity: 256)
@@ -74,8 +109,9 @@ final class BrokerSimulation {
                     attributes: [.init("subject", .string(key))]))
         }
         engine.append(builder.finish()) { [self = Unchecked(self)] result in
-            if case .success(let range) = result {
-                self.value.accepted.withLock { $0[topic, default: []] += Array(range) }
+            switch result {
+            case .success(let range): self.value.accepted.withLock { $0[topic, default: []] += Array(range) }
+            case .failure: self.value.refusals += 1
             }
         }
     }
@@ -101,7 +137,14 @@ final class BrokerSimulation {
             let index = Int(random.next() % UInt64(waiting))
             choices.append { self.queue.performing.withLock { $0.remove(at: index) }() }
         }
-        if engine.with({ !$0.appends.isEmpty }) {
+        if engine.with({ !$0.appends.isEmpty && $0.isFull }) { choices.append { self.engine.refuseAppend()?() } }
+        if let old = replaced.first {
+            choices.append {
+                old.giveBack()
+                self.replaced.removeFirst()
+            }
+        }
+        if engine.with({ !$0.appends.isEmpty && !$0.isFull }) {
             choices.append {
                 guard let (batch, done) = self.engine.finishAppend() else { return }
                 let shown = Unchecked(batch)
@@ -109,7 +152,7 @@ final class BrokerSimulation {
                 done()
             }
         }
-        if engine.with({ !$0.commits.isEmpty }) { choices.append { self.engine.finishCommit()?() } }
+        if engine.with({ !$0.commits.isEmpty && !$0.isFull }) { choices.append { self.engine.finishCommit()?() } }
         for (name, destination) in destinations.sorted(by: { $0.key < $1.key }) where !destination.isIdle {
             choices.append { self.answer(name, destination, allowFailures) }
         }
@@ -156,6 +199,17 @@ final class BrokerSimulation {
         return false
     }
 
+    /// What is left, for the message of a run that doesn't end.
+    var leftover: String {
+        "movable \(core.movable), wake \(String(describing: core.wake)), outbox \(engine.with { $0.disk.outbox.count }), "
+            + core.subscribers.values.map { subscriber in
+                let state = subscriber.state
+                return
+                    "\(subscriber.name): held \(state.held), ready \(state.ready.count), retries \(state.retries.count), in flight \(state.inFlight.count), deferred \(state.deferred), "
+                    + "feeds \(state.feeds.values.map { ($0.next, $0.end.offset) }), reading \(subscriber.isReading)"
+            }.joined(separator: "; ")
+    }
+
     private var isUnfinished: Bool {
         let status = core.movable
         return status > 0 || engine.with { !$0.disk.outbox.isEmpty }
@@ -190,6 +244,16 @@ final class SimulatedDestination: Destination {
             guard !state.deliveries.isEmpty else { return nil }
             return state.deliveries.remove(at: Int(roll % UInt64(state.deliveries.count)))
         }
+    }
+
+    /// Ends as `stop` does: what has not ended is given back.
+    func giveBack() {
+        let (left, sink) = state.withLock { state in
+            defer { state.deliveries = [] }
+            return (state.deliveries, state.settle)
+        }
+        guard !left.isEmpty else { return }
+        sink?(Settlements(others: left.map { Settlement($0.id, .returned) }))
     }
 
     func settle(_ settlement: Settlement) {

@@ -15,7 +15,10 @@ struct PromiseTests {
         ProcessInfo.processInfo.environment["SEED"].flatMap(UInt64.init).map { [$0] }
         ?? Array(1...UInt64(ProcessInfo.processInfo.environment["SEEDS"] ?? "400")!)
 
-    static var table: RouteTable {
+    static var table: RouteTable { table(attempts: 4, extra: false) }
+
+    /// One of the configurations that reloads go between. `extra` takes from the start of the topic whenever it comes back.
+    static func table(attempts: Int, extra: Bool) -> RouteTable {
         var table = RouteTable()
         table.topics = [TopicRoute(name: "in"), TopicRoute(name: "echo"), TopicRoute(name: "$dead")]
         func subscriber(_ name: String, from: String, ordered: Bool = false) -> SubscriberRoute {
@@ -24,13 +27,14 @@ struct PromiseTests {
                 delivery: .run(plugin: name, settings: [], batch: nil))
             route.ordered = ordered
             route.start = .earliest
-            route.retry.attempts = 4
+            route.retry.attempts = name == "listener" ? 4 : attempts
             return route
         }
         table.subscribers = [
             subscriber("plain", from: "in"), subscriber("ordered", from: "in", ordered: true),
             subscriber("counter", from: "in"), subscriber("listener", from: "echo"),
         ]
+        if extra { table.subscribers.append(subscriber("extra", from: "in")) }
         return table
     }
 
@@ -47,7 +51,46 @@ struct PromiseTests {
                     simulation.core.tick()
                 }
             }
-            #expect(simulation.run(allowFailures: false), "seed \(seed): everything is settled in the end")
+            #expect(
+                simulation.run(allowFailures: false),
+                "seed \(seed): everything is settled in the end; \(simulation.leftover)")
+            check(simulation, seed)
+        }
+    }
+
+    /// As above, with a disk that fills up and whose reads fail, and with reloads that change, add and remove subscribers
+    /// while their deliveries are under way (P5).
+    @Test func promisesHoldThroughReloadsAndADiskThatFails() throws {
+        for seed in Self.seeds {
+            let simulation = BrokerSimulation(seed: seed, table: Self.table, failure: 0.3)
+            for _ in 0..<40 {
+                simulation.publish(
+                    "in", key: "k\(simulation.random.next() % 5)", count: Int(simulation.random.next() % 4) + 1)
+                for _ in 0..<(simulation.random.next() % 60) { simulation.step(allowFailures: true) }
+                switch simulation.random.next() % 16 {
+                case 0: simulation.crash()
+                case 1: simulation.setFull(true)
+                case 2: simulation.failReads(Int(simulation.random.next() % 4))
+                case 3, 4, 5, 6:
+                    let listener = ObjectIdentifier(simulation.destinations["listener"]!)
+                    simulation.reload(
+                        Self.table(
+                            attempts: Int(simulation.random.next() % 3) + 3, extra: simulation.random.next() % 2 == 0))
+                    #expect(
+                        ObjectIdentifier(simulation.destinations["listener"]!) == listener,
+                        "seed \(seed), P5: what didn't change is untouched")
+                default: simulation.setFull(false)
+                }
+                if simulation.random.next() % 3 == 0 {
+                    simulation.clock.advance(.milliseconds(Int64(simulation.random.next() % 3_000)))
+                    simulation.core.tick()
+                }
+            }
+            simulation.setFull(false)
+            simulation.failReads(0)
+            #expect(
+                simulation.run(allowFailures: false),
+                "seed \(seed): everything is settled in the end; \(simulation.leftover)")
             check(simulation, seed)
         }
     }

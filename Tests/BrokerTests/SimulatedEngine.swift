@@ -34,6 +34,10 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var appends: [Pending] = []
         var commits: [Pending] = []
         var removed: Set<UInt64> = []
+        /// The disk has no room: appends are refused, the ledger's changes wait.
+        var isFull = false
+        /// Reads that will fail before one succeeds.
+        var failingReads = 0
     }
 
     private var contents = State()
@@ -55,7 +59,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
     func finishAppend() -> (RecordBatch, @Sendable () -> Void)? {
         let next: (batch: RecordBatch, then: @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void)? = with {
             state in
-            guard let pending = state.appends.first?.append else { return nil }
+            guard !state.isFull, let pending = state.appends.first?.append else { return nil }
             state.appends.removeFirst()
             let first = state.disk.ends[pending.batch.topic.name] ?? 0
             pending.batch.stamp(first: first, time: clock.now())
@@ -72,8 +76,19 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         return (next.batch, { next.then(.success(next.batch.first...next.batch.last)) })
     }
 
+    /// Refuses the oldest waiting append, as a full disk does: nothing of it is kept.
+    func refuseAppend() -> (@Sendable () -> Void)? {
+        guard let pending = contents.appends.first?.append else { return nil }
+        contents.appends.removeFirst()
+        return { pending.then(.failure(Failure(.storage, "no room"))) }
+    }
+
     func read(_ topic: Topic, from: Offset, maxRecords: Int, maxBytes: Int) throws(Failure) -> RecordBatch? {
-        with { state in
+        if contents.failingReads > 0 {
+            contents.failingReads -= 1
+            throw Failure(.storage, "the disk can't be read")
+        }
+        return with { state in
             for batch in state.disk.topics[topic.name] ?? [] where batch.last >= from {
                 let skip = from > batch.first ? Int(from - batch.first) : 0
                 return skip == 0 ? batch : batch.selecting(Array(skip..<batch.count))
@@ -101,7 +116,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
 
     /// Writes the oldest waiting change; a durable one also syncs all before it.
     func finishCommit() -> (@Sendable () -> Void)? {
-        guard let pending = contents.commits.first else { return nil }
+        guard !contents.isFull, let pending = contents.commits.first else { return nil }
         contents.commits.removeFirst()
         let before = contents.disk
         guard let (change, then) = pending.commit else {
