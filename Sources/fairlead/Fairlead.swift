@@ -16,7 +16,8 @@ struct Fairlead: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Plan.self, Reload.self, Publish.self, Pull.self,
+            Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Run.self, Plugin.self, Plan.self, Reload.self,
+            Publish.self, Pull.self,
             Tail.self, Status.self,
             Dead.self, State.self,
             Pause.self, Resume.self, Sink.self, Bench.self,
