@@ -21,10 +21,18 @@ struct Plugin: AsyncParsableCommand {
         }
 
         /// nil where there is no configuration, and none was asked for.
-        func table() throws -> RouteTable? {
+        ///
+        /// - Parameter warnsOfEnvironment: whether secrets and variables that are missing are said.
+        func table(warnsOfEnvironment: Bool = false) throws -> RouteTable? {
             guard FileManager.default.fileExists(atPath: config) || config != "routes.conf" else { return nil }
             let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: false)
-            if let table = compiled.table { return table }
+            if let table = compiled.table {
+                let missing: [DiagnosticCode] = warnsOfEnvironment ? [.secretMissing, .environmentMissing] : []
+                for diagnostic in compiled.diagnostics where missing.contains(diagnostic.code) {
+                    Console.complain(diagnostic.description)
+                }
+                return table
+            }
             guard plugins == nil else { return nil }
             for diagnostic in compiled.diagnostics { Console.complain(diagnostic.description) }
             Console.complain("\(config): refused; mend it, or say where plugins are with --plugins")

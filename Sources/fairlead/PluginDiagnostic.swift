@@ -68,11 +68,12 @@ enum PluginDiagnostic {
         let line = problem.line ?? 1
         let source = path.flatMap { files[$0] }.flatMap { self.line(line, of: $0) }
         let isPlaced = problem.line != nil && source != nil
+        let unplaced = path.map { "\(folder)/\($0)\(problem.line.map { ":\($0)" } ?? ""): " } ?? ""
         let indent = source?.prefix { $0 == " " || $0 == "\t" }.count ?? 0
         let trace = problem.trace.flatMap { $0.contains(".lua:") ? $0 : nil }
         return Finding(
             .plugin(
-                isPlaced ? problem.message : (path.map { "\(folder)/\($0): " } ?? "") + problem.message,
+                isPlaced ? problem.message : unplaced + problem.message,
                 hint: problem.remedy,
                 at: isPlaced ? Place(file: "\(folder)/\(path!)", line: line, column: indent + 1) : nil,
                 length: max(1, (source?.count ?? 0) - indent), sourceLine: isPlaced ? source : nil),

@@ -42,12 +42,15 @@ struct Run: AsyncParsableCommand {
     @OptionGroup var place: Plugin.FolderOptions
 
     func run() async throws {
-        let table = try place.table()
+        let table = try place.table(warnsOfEnvironment: !json)
+        var files: [String: [UInt8]] = [:]
         do {
+            let folder = try PluginFolder(place.folder(table))
+            files = folder.files
             let route = try route(in: table)
             let topic = self.topic ?? route?.from.map(\.text).first { !$0.contains("*") } ?? "test"
             let record = try EventFile(event).record(on: topic, type: type, of: table)
-            let binding = try binding(route, in: PluginFolder(place.folder(table)))
+            let binding = try binding(route, in: folder)
             var settings = PluginTrialSettings()
             settings.answer = try answered()
             settings.state = try given()
@@ -75,7 +78,7 @@ struct Run: AsyncParsableCommand {
             if !report.isDone { throw ExitCode.failure }
         } catch let error as PluginError {
             for problem in error.problems {
-                Console.complain(PluginDiagnostic.finding(problem, in: [:], folder: place.folder(table)).description)
+                Console.complain(PluginDiagnostic.finding(problem, in: files, folder: place.folder(table)).description)
             }
             throw ExitCode.refused
         } catch let error as Failure {

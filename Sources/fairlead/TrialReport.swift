@@ -52,17 +52,32 @@ struct TrialReport {
         let style: Console.Style = isDone ? .green : name == "retry" ? .yellow : .red
         var line = Console.styled(name, style)
         if let after { line += " after \(DurationText.format(after))" }
-        if let reason { line += ": \(reason)" }
+        if let reason { line += ": \(Self.shown(reason))" }
         lines.append(line)
         for step in (trial.trace ?? "").split(separator: "\n") {
-            lines.append("        " + step.trimmingCharacters(in: .whitespaces))
+            lines += Self.more(step.trimmingCharacters(in: .whitespaces))
         }
         lines.append(Console.styled("\(cpuMilliseconds) ms of processor time", .dim))
         return lines.joined(separator: "\n")
     }
 
     private func row(_ label: String, _ text: String) -> String {
-        Console.styled(label.padding(toLength: 8, withPad: " ", startingAt: 0), .bold) + text
+        Console.styled(label.padding(toLength: 8, withPad: " ", startingAt: 0), .bold) + Self.shown(text)
+    }
+
+    /// Further lines of what a row began.
+    private static func more(_ text: String) -> [String] {
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { "        \(shown($0))" }
+    }
+
+    /// A plugin's text can't move the terminal's cursor.
+    private static func shown(_ text: some StringProtocol) -> String {
+        var shown = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            let isControl = scalar.value < 0x20 && scalar != "\t" || (0x7F...0x9F).contains(scalar.value)
+            shown.append(isControl ? "\u{FFFD}" : scalar)
+        }
+        return String(shown)
     }
 
     private func show(_ act: PluginTrial.Act) -> [String] {
@@ -70,14 +85,14 @@ struct TrialReport {
         case .http(let request):
             let notSent = isReal ? "" : " (not sent)"
             var lines = [row("http", "\(request.method) \(request.url) → \(request.answer)\(notSent)")]
-            lines += request.headers.map { "        \($0.name): \($0.value)" }
-            if !request.body.isEmpty { lines += request.body.split(separator: "\n").map { "        \($0)" } }
+            lines += request.headers.flatMap { Self.more("\($0.name): \($0.value)") }
+            if !request.body.isEmpty { lines += Self.more(request.body) }
             return lines
         case .mail(let message):
             let to = (message.to + message.cc).joined(separator: ", ")
             let body = message.text ?? message.html ?? ""
             return [row("mail", "to \(to): \(message.subject)\(isReal ? "" : " (not sent)")")]
-                + body.split(separator: "\n", omittingEmptySubsequences: false).map { "        \($0)" }
+                + Self.more(body)
         case .log(let level, let message, let fields):
             let shown = fields.map { " \($0.name)=\($0.value)" }.joined()
             return [row("log", "\(level) \(message)\(shown)")]

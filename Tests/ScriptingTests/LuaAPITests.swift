@@ -32,6 +32,26 @@ struct LuaAPITests {
         try check("docs/plugins.md", is: manual)
     }
 
+    /// The manual's plugins load, and use no name that isn't there; its test passes against the five lines.
+    @Test func theManualsExamplesAreRight() async throws {
+        let manual = try String(contentsOf: Self.repository.appending(path: "docs/plugins.md"), encoding: .utf8)
+        let blocks = manual.components(separatedBy: "\n```lua\n").dropFirst()
+            .map { $0.components(separatedBy: "\n```\n")[0] }
+        let host = ScriptHost(services: FakeServices().services, lanes: 1)
+        let plugins = blocks.filter { !$0.contains("fairlead.test") }
+        #expect(plugins.count == 2)
+        for code in plugins {
+            let inspection = host.inspect(
+                PluginSource(name: "slack", files: ["slack.lua": Array(code.utf8)], entry: "slack.lua"))
+            #expect(inspection.problems == [] && inspection.names == [])
+        }
+        let test = try #require(blocks.first { $0.contains("fairlead.test") })
+        let results = await host.runTests([
+            "slack.lua": Array(plugins[0].utf8), "slack_test.lua": Array(test.utf8),
+        ])
+        #expect(results.map(\.problem) == [nil])
+    }
+
     @Test func editorsReadTheTable() throws {
         try check("Plugins/types/fairlead.lua", is: LuaAnnotations.text)
     }

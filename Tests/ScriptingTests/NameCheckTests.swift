@@ -87,21 +87,6 @@ struct NameCheckTests {
         #expect(found(code) == [])
     }
 
-    /// Whatever the bytes are, following names ends.
-    @Test func anythingIsReadToItsEnd() {
-        var random = SystemRandomNumberGenerator()
-        let words = [
-            "local", "function", "end", "(", ")", "{", "}", "[[", "]]", "=", ",", ".", ":", "x", "ctx", "if", "then",
-            "else", "for", "in", "do", "return", "'", "\"", "--", "\n", "::", "goto", "repeat", "until", "1e", "\\",
-            "é",
-        ]
-        for _ in 0..<2_000 {
-            let code = (0..<Int.random(in: 0..<30, using: &random)).map { _ in words.randomElement(using: &random)! }
-                .joined(separator: Bool.random(using: &random) ? " " : "")
-            _ = found(code)
-        }
-    }
-
     @Test func theTableOfAbsentGlobalsSaysWhatTheSandboxSays() async throws {
         for (name, remedy) in LuaAPI.absentGlobals {
             let settlement = try await Harness("return function() return \(name) end").run()

@@ -202,11 +202,22 @@ struct PluginToolTests {
         #expect(!said.output.contains("\u{1B}") && !said.output.contains("very-secret"))
     }
 
+    @Test func whatAPluginSaysDoesNotReachTheTerminalRaw() async throws {
+        let server = try folder(
+            nil, plugins: ["p": "return function(event, ctx) print('a\\27[2Jb') return ctx.drop('c\\rd') end"])
+        try write("{}", to: "event.json", of: server)
+        let said = try await server.command("run", "p", "event.json")
+        #expect(said.code == 0 && !said.output.contains("\u{1B}") && !said.output.contains("\r"), "\(said.output)")
+        #expect(said.output.contains("log     info a\u{FFFD}[2Jb\ndrop: c\u{FFFD}d\n"), "\(said.output)")
+    }
+
     @Test func runTellsHowAFailedRequestEndsAndWhere() async throws {
         let server = try folder(Self.shop, plugins: ["counter": Self.counter])
         try write(
             #"{"specversion":"1.0","id":"1","source":"/s","type":"order.placed","data":{"quantity":3}}"#,
             to: "event.json", of: server)
+        let unset = try await server.command("run", "counter", "event.json")
+        #expect(unset.errors.contains("warning[R038] routes.conf:5:") && unset.code == 1, "\(unset.errors)")
         let busy = try await server.command(
             "run", "counter", "event.json", "--set", "url=https://hooks.example.com/x", "--answer", "503:busy")
         #expect(busy.code == 1)
@@ -231,7 +242,8 @@ struct PluginToolTests {
         try write("{\"n\":", to: "bad.json", of: server)
         try write("{}", to: "event.json", of: server)
         func refused(_ arguments: String...) async throws -> String {
-            let result = try await RunningServer.command(["run"] + arguments, in: server.folder)
+            let result = try await RunningServer.command(
+                ["run"] + arguments, in: server.folder, environment: ["HOOK": "https://hooks.example.com/"])
             #expect(result.code == 2, "\(arguments): \(result.output)")
             return result.errors
         }
@@ -246,6 +258,10 @@ struct PluginToolTests {
                 #"plugin "counter" has no setting "lwo""#))
         #expect(try await refused("loose", "event.json", "--answer", "soon").contains("write a status of 100 to 599"))
         #expect(try await refused("loose", "event.json", "--allow", "all").contains("write mail, or `http HOST`"))
+        try server.write(plugin: "wrong", "local x = 1\nreturn {")
+        #expect(
+            try await refused("wrong", "event.json").hasPrefix(
+                "error[P001] Plugins/wrong.lua:2:1: unexpected symbol near <eof>\n    2 | return {\n"))
         let loose = try await server.command("run", "loose", "event.json")
         #expect(
             loose.code == 0
