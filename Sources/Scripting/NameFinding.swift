@@ -29,9 +29,12 @@ extension PluginSource {
     /// - Parameter settings: those that the plugin declares; nil where it takes any.
     /// - Parameter files: which files; those whose syntax is wrong had better not be among them.
     func unknownNames(settings: [String]?, in files: [String]) -> [NameFinding] {
-        files.flatMap { path in
-            NameCheck(file: Self.chunkName(path), source: self.files[path] ?? [], settings: settings).findings
+        let checks = files.map { path in
+            NameCheck(file: Self.chunkName(path), source: self.files[path] ?? [], settings: settings)
         }
+        // Whoever takes `_G` in hand may have put globals there.
+        let areGlobalsKnown = !checks.contains(where: \.usesGlobalTable)
+        return checks.flatMap(\.findings).filter { areGlobalsKnown || $0.kind != .global }
     }
 }
 
@@ -41,6 +44,8 @@ private struct NameCheck {
     private let settings: [String]?
     private var handlerParameters: [Int: LuaAPI.Group] = [:]
     private(set) var findings: [NameFinding] = []
+
+    var usesGlobalTable: Bool { names.uses.contains { $0.root == .global && $0.tokens[0].text == "_G" } }
 
     private static let globals = Dictionary(uniqueKeysWithValues: LuaAPI.globals.map { ($0.name, $0.members) })
 

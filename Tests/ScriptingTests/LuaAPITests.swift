@@ -52,6 +52,28 @@ struct LuaAPITests {
         #expect(results.map(\.problem) == [nil])
     }
 
+    @Test func theManualsLimitsAreThose() throws {
+        let manual = try String(contentsOf: Self.repository.appending(path: "docs/plugins.md"), encoding: .utf8)
+        let binding = Harness.binding("")
+        func thousands(_ number: Int) -> String { number >= 1_000 ? "\(number / 1_000),000" : "\(number)" }
+        let rows = [
+            "processor time of one call | \(binding.cpu.milliseconds) ms |",
+            "memory of the subscriber's interpreter | \(binding.memory >> 20) MiB |",
+            "one attempt, waiting included | \(binding.timeout.milliseconds / 1_000) s |",
+            "calls at once | \(binding.concurrency) |",
+            "processor time | \(Limits.pluginLoadCPU.milliseconds / 1_000) s |",
+            "`init` waits, `stop` takes | \(Limits.pluginInitTimeout.milliseconds / 1_000) s, "
+                + "\(Limits.pluginStopTimeout.milliseconds / 1_000) s |",
+            "HTTP requests of one call | \(Limits.pluginHTTPCallsMax) |",
+            "body of an answer | \(Limits.pluginResponseBytesMax >> 20) MiB |",
+            "events published by one call | \(Limits.pluginPublicationsMax) |",
+            "state keys written by one call | \(thousands(Limits.pluginStateWritesMax)) |",
+            "one state value, as JSON | \(Limits.pluginStateValueBytesMax >> 10) KiB |",
+            "nesting of JSON and of values | \(Limits.jsonDepthMax) |",
+        ]
+        for row in rows { #expect(manual.contains(row), "docs/plugins.md has no row \"\(row)\"") }
+    }
+
     @Test func editorsReadTheTable() throws {
         try check("Plugins/types/fairlead.lua", is: LuaAnnotations.text)
     }

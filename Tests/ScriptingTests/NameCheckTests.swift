@@ -80,6 +80,7 @@ struct NameCheckTests {
         "return function(event, ctx) ctx = {} return ctx.anything end",
         "if a == nil then local a = 1 else local _ENV = {} end",
         "local x; x, y = 1, 2 local _ENV",
+        "rawset(_G, 'shared', 1) return shared",
         "return -2^2 // 3 << 1 ~= ~1 and not #'x'",
         "return function(event, ctx) return ctx.null, ctx.idempotency_key, ctx.crypto.hex(ctx.crypto.sha256('x')) end",
     ])
