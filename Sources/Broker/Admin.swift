@@ -39,7 +39,8 @@ extension BrokerCore {
             backlog: state.unsettled + unread, inFlight: state.inFlight.count,
             retrying: state.deferred.count, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
             acked: subscriber.counts.acked, retried: subscriber.counts.retried,
-            dropped: subscriber.counts.dropped, lastError: subscriber.lastError)
+            dropped: subscriber.counts.dropped, lastError: subscriber.lastError,
+            lastTrace: subscriber.lastTrace)
     }
 
     func setPaused(_ name: String, _ isPaused: Bool) -> Result<Void, Failure> {

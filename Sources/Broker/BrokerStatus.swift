@@ -81,4 +81,6 @@ package struct SubscriberStatus: Sendable {
     package var retried: Int
     package var dropped: Int
     package var lastError: String?
+    /// Where in a script it happened, as a stack trace.
+    package var lastTrace: String?
 }

@@ -90,6 +90,9 @@ extension Limits {
     /// Outbox rows taken in one go.
     package static let outboxBatch = 1_000
 
+    /// Places of failure of one subscriber that the log warns of; a script that fails at more of them is only noise.
+    package static let shownTracesMax = 20
+
     /// Bytes of the reason kept for a failed attempt.
     package static let reasonBytesMax = 4 << 10
 }

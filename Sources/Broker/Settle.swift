@@ -83,13 +83,21 @@ extension BrokerCore {
         }
     }
 
+    /// A failure in a script is a warning the first time that it happens at its place, and for debugging from then on.
     private func report(_ reason: String, _ settlement: Settlement, _ subscriber: Subscriber) {
+        subscriber.lastTrace = settlement.trace
         var metadata: Logger.Metadata = [
             "subscriber": "\(subscriber.name)", "topic": "\(settlement.delivery.topic)",
             "offset": "\(settlement.delivery.offset)", "reason": "\(reason)",
         ]
-        if let trace = settlement.trace { metadata["trace"] = "\(trace)" }
-        log.debug("Delivery failed", metadata: metadata)
+        var level = Logger.Level.debug
+        if let trace = settlement.trace {
+            metadata["trace"] = "\(trace)"
+            if subscriber.shownTraces.count < Limits.shownTracesMax, subscriber.shownTraces.insert(trace).inserted {
+                level = .warning
+            }
+        }
+        log.log(level: level, "Delivery failed", metadata: metadata)
     }
 
     /// Writes what a round changed, together with the positions as they stand.
@@ -110,13 +118,13 @@ extension BrokerCore {
         for burial in round.dead {
             subscriber.counts.dead += 1
             subscriber.metrics.dead.increment()
-            log.warning(
-                "Delivery is a dead letter",
-                metadata: [
-                    "subscriber": "\(subscriber.name)", "topic": "\(burial.delivery.record.topic)",
-                    "offset": "\(burial.delivery.record.offset)", "event.id": "\(burial.delivery.record.id)",
-                    "attempts": "\(burial.delivery.attempt)", "reason": "\(burial.reason)",
-                ])
+            var metadata: Logger.Metadata = [
+                "subscriber": "\(subscriber.name)", "topic": "\(burial.delivery.record.topic)",
+                "offset": "\(burial.delivery.record.offset)", "event.id": "\(burial.delivery.record.id)",
+                "attempts": "\(burial.delivery.attempt)", "reason": "\(burial.reason)",
+            ]
+            if let trace = burial.trace { metadata["trace"] = "\(trace)" }
+            log.warning("Delivery is a dead letter", metadata: metadata)
             change.dead.append(NewDeadLetter(burial))
             // A dead letter of the dead letters' own subscriber is kept, but not announced: that would never end.
             if burial.delivery.record.topic != .dead {

@@ -44,6 +44,10 @@ final class Subscriber {
 
     var counts = Counts()
     var lastError: String?
+    /// Where in a script the last error happened.
+    var lastTrace: String?
+    /// Traces that the log has shown; their repetitions are for debugging.
+    var shownTraces: Set<String> = []
     var metrics: SubscriberMetrics
 
     struct Counts {
@@ -72,6 +76,7 @@ final class Subscriber {
         self.destination = destination
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
+        shownTraces = []
         liftQuarantine()
         applySettings()
     }

@@ -68,7 +68,7 @@ static int answered(lua_State *L, int status, lua_KContext kind) {
     const uint8_t *at = lua->answer, *end = lua->answer + lua->answer_length;
     lua->answer = NULL;
     int base = lua_gettop(L);
-    if (lua->answer_kind < 0) return luaL_error(L, "cannot wait here: a callback of string.gsub, table.sort or a metamethod runs");
+    if (lua->answer_kind < 0) return luaL_error(L, "cannot wait here: a callback of string.gsub, table.sort or a metamethod runs; call ctx before or after it");
     if (lua->answer_kind == FL_ANSWER_ERROR) {
         luaL_where(L, 1);
         fl_unpack(L, at, end, false);
@@ -118,7 +118,7 @@ static int answered(lua_State *L, int status, lua_KContext kind) {
 static int want(lua_State *L, int kind, int first) {
     fl_lua *lua = fl_host(L);
     if (!lua_isyieldable(L))
-        return luaL_error(L, "cannot wait here: a callback of string.gsub, table.sort or a metamethod runs");
+        return luaL_error(L, "cannot wait here: a callback of string.gsub, table.sort or a metamethod runs; call ctx before or after it");
     fl_bytes *bytes = &lua->bytes;
     size_t start = bytes->length;
     int last = lua_gettop(L);

@@ -97,6 +97,8 @@ struct fl_lua {
     uint8_t killed;
     bool inside;
     uint64_t entered;
+    /// Nanoseconds of all calls so far.
+    uint64_t spent;
     uint64_t deadline;
     uint64_t sample_mono;
     uint64_t sample_cpu;

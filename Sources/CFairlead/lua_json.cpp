@@ -226,7 +226,8 @@ void write_object(Writer &w, int index, int depth) {
 void write_table(Writer &w, int index, int depth) {
     lua_State *L = w.L;
     if (depth >= FL_DEPTH_MAX)
-        luaL_error(L, "a table nested deeper than %d levels, or containing itself, can't be JSON", int(FL_DEPTH_MAX));
+        luaL_error(L, "a table nested deeper than %d levels, or containing itself, can't be JSON; build a new table of what is needed",
+                   int(FL_DEPTH_MAX));
     luaL_checkstack(L, 6, nullptr);
     fl_push_thawed(L, index);
     index = lua_gettop(L);
@@ -290,7 +291,7 @@ void write(Writer &w, int index, int depth) {
         write_string(w, secret->bytes + secret->name_length, secret->length);
         return;
     }
-    luaL_error(L, "a %s can't be JSON", luaL_typename(L, index));
+    luaL_error(L, "a %s can't be JSON; use strings, numbers, booleans, tables of them, or ctx.null", luaL_typename(L, index));
 }
 
 }  // namespace

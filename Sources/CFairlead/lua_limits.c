@@ -61,7 +61,9 @@ static uint64_t own_time(fl_lua *lua, uint64_t now) {
 }
 
 void fl_leave(fl_lua *lua, fl_slot *slot) {
-    slot->spent += own_time(lua, fl_clock(CLOCK_MONOTONIC));
+    uint64_t own = own_time(lua, fl_clock(CLOCK_MONOTONIC));
+    slot->spent += own;
+    lua->spent += own;
     lua->running = NULL;
     lua->in_host = true;
     lua->inside = false;

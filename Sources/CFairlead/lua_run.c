@@ -214,8 +214,25 @@ static void end_with_error(lua_State *L, fl_lua *lua, fl_slot *slot, int status)
     finish(lua, slot);
 }
 
+/// `file:line: ` of the function that the host called, as Lua's own errors begin; empty where it is none of Lua's.
+static void function_place(fl_lua *lua, lua_State *co, char *text, size_t size) {
+    uint8_t kind = lua->current->kind;
+    lua_Debug info;
+    text[0] = 0;
+    lua_rawgeti(co, LUA_REGISTRYINDEX,
+                kind == FL_KIND_BATCH  ? lua->handler_batch
+                : kind == FL_KIND_INIT ? lua->init
+                : kind == FL_KIND_STOP ? lua->stop
+                                       : lua->handler);
+    if (!lua_isfunction(co, -1))
+        lua_pop(co, 1);
+    else if (lua_getinfo(co, ">S", &info) && info.linedefined > 0)
+        snprintf(text, size, "%s:%d: ", info.short_src, info.linedefined);
+}
+
 static void describe_bug(fl_lua *lua, lua_State *co, int index, const char *function, fl_lua_end *end) {
-    char text[240];
+    char text[340], place[100];
+    function_place(lua, co, place, sizeof place);
     const char *type = lua_typename(co, lua_type(co, index));
     char value[64] = "";
     if (lua_type(co, index) == LUA_TSTRING)
@@ -223,9 +240,9 @@ static void describe_bug(fl_lua *lua, lua_State *co, int index, const char *func
     else if (lua_isinteger(co, index))
         snprintf(value, sizeof value, " (%lld)", (long long)lua_tointeger(co, index));
     snprintf(text, sizeof text,
-             "plugin bug: %s returned a %s%s; return nothing or true when done, ctx.retry{}, ctx.dead(why) or "
+             "%splugin bug: %s returned a %s%s; return nothing or true when done, ctx.retry{}, ctx.dead(why) or "
              "ctx.drop(why), or nil and an error message",
-             function, type, value);
+             place, function, type, value);
     fl_lua_run_of_bytes reason = keep_text(lua, text);
     end->outcome = FL_LUA_RETRY;
     end->cause = FL_LUA_BUG;
@@ -753,5 +770,7 @@ uint32_t fl_lua_free_tasks(const fl_lua *lua) {
     for (uint32_t i = 0; i < lua->limits.concurrency; i++) count += !lua->slots[i].busy;
     return count;
 }
+
+uint64_t fl_lua_spent(const fl_lua *lua) { return lua->spent; }
 
 size_t fl_lua_memory(const fl_lua *lua) { return lua->used; }

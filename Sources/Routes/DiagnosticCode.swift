@@ -51,6 +51,8 @@ package enum DiagnosticCode: String, Sendable, CaseIterable {
 
     // Plugins; said by whoever loads them.
     case badPlugin = "P001"
+    case unknownGlobal = "P002"
+    case unknownMember = "P003"
 
     // Warnings.
     case topicUnread = "R101"

@@ -102,7 +102,7 @@ struct ConfigSchema {
                         remedy: "types are \(Kind.names.joined(separator: ", "))"))
                 continue
             }
-            let known = ["type", "required", "default", "min", "max", "pattern", "values", "doc"]
+            let known = LuaAPI.settingField.names
             for (key, _) in value.pairs ?? [] where !known.contains(key) {
                 let near = key.nearest(of: known).map { "; did you mean \"\($0)\"?" } ?? ""
                 problems.append(
@@ -163,7 +163,10 @@ struct ConfigSchema {
                     PluginProblem(
                         file: file,
                         message:
-                            "setting \"\(field.name)\" is \(setting.value.kindDescription), not \(field.kind.description)",
+                            """
+                            setting \"\(field.name)\" is \(setting.value.kindDescription), not \
+                            \(field.kind.description)
+                            """,
                         remedy: "write it as \(field.kind.description)", setting: field.name))
                 continue
             }

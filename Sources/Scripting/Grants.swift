@@ -29,6 +29,16 @@ struct Grants: Sendable {
         return hosts.contains { $0.covers(wanted) }
     }
 
+    func covers(_ grant: PluginGrant) -> Bool {
+        switch grant {
+        case .mail: mail
+        case .http(let pattern): coversHTTP(pattern)
+        case .publish(let topic): allowsPublish(to: topic)
+        case .env(let name): allowsVariable(name)
+        case .file: false
+        }
+    }
+
     func allowsPublish(to topic: String) -> Bool { topics.contains(topic) }
     func allowsVariable(_ name: String) -> Bool { variables.contains(name) }
 }
@@ -112,4 +122,9 @@ struct URLParts: Hashable, Sendable {
     var origin: String { "\(scheme)://\(authority)" }
 
     var authority: String { port == (scheme == "https" ? 443 : 80) ? host : "\(host):\(port)" }
+}
+
+extension [PluginGrant] {
+    /// Whether all that `grant` names is granted by these.
+    package func cover(_ grant: PluginGrant) -> Bool { Grants(self).covers(grant) }
 }

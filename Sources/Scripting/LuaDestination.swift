@@ -4,7 +4,7 @@ package import Events
 
 /// A subscriber's plugin, loaded and ready.
 package final class LuaDestination: Destination {
-    private let runner: PluginRunner
+    let runner: PluginRunner
 
     init(_ runner: PluginRunner) {
         self.runner = runner

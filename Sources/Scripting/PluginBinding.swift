@@ -18,6 +18,11 @@ package struct PluginSource: Sendable {
     /// What errors and traces call a file.
     static func chunkName(_ path: String) -> String { "Plugins/" + path }
 
+    /// A file's path relative to the plugins' folder, out of what errors and traces call it.
+    package static func path(ofChunk name: String) -> String {
+        name.hasPrefix("Plugins/") ? String(name.dropFirst("Plugins/".count)) : name
+    }
+
     /// What `require` calls each file: those in the plugin's own folder first, then those in `lib`.
     var modules: [(name: String, path: String)] {
         func moduleName(_ path: String, below folder: String) -> String? {
@@ -115,4 +120,17 @@ package enum PluginGrant: Hashable, Sendable {
     case env(String)
     /// A folder that may be appended to.
     case file(String)
+}
+
+extension PluginGrant: CustomStringConvertible {
+    /// As `allow` has it.
+    package var description: String {
+        switch self {
+        case .mail: "mail"
+        case .http(let host): "http \"\(host)\""
+        case .publish(let topic): "publish \(topic)"
+        case .env(let name): "env \(name)"
+        case .file(let path): "file \"\(path)\""
+        }
+    }
 }

@@ -77,7 +77,7 @@ extension PluginRunner {
                 }
                 request.outbound.timeout = min(.seconds(seconds), binding.timeout)
             default:
-                let known = ["json", "body", "headers", "raise", "timeout"]
+                let known = LuaAPI.httpOptions.map(\.name)
                 if known.contains(name) { throw Refusal(message: "ctx.http: \(name) can't be a \(value.typeName)") }
                 let near = name.nearest(of: known).map { "; did you mean \"\($0)\"?" } ?? ""
                 throw Refusal(

@@ -31,7 +31,7 @@ extension PluginRunner {
                 default: message.html = text
                 }
             default:
-                let known = ["to", "cc", "from", "reply_to", "subject", "text", "html"]
+                let known = LuaAPI.mailFields.map(\.name)
                 let near = name.nearest(of: known).map { "; did you mean \"\($0)\"?" } ?? ""
                 return .error(
                     "ctx.mail.send has no field \"\(name)\"\(near) (its fields are \(known.joined(separator: ", ")))")

@@ -425,12 +425,11 @@ final class PluginRunner: @unchecked Sendable {
         if text.utf8.count > Limits.pluginReasonBytesMax * 2 {
             text = String(text.prefix(Limits.pluginReasonBytesMax)) + "…"
         }
-        for (name, value) in secrets where value.count >= 4 {
-            let value = String(decoding: value, as: UTF8.self)
-            text = text.replacing(value, with: "secret(\(name))")
-        }
-        return text
+        return text.redacting(secrets)
     }
+
+    /// Processor time of the plugin's own code so far.
+    var spent: Duration { .nanoseconds(Int64(clamping: fl_lua_spent(lua))) }
 
     /// An answer that comes from elsewhere, for the call that `id` names if that still waits.
     func complete(_ slot: UInt32, _ id: UInt64, _ answer: Answer) {
@@ -450,6 +449,18 @@ extension Outcome {
         case .ack, .drop: true
         case .retry, .dead, .returned: false
         }
+    }
+}
+
+extension String {
+    /// With secrets' names in place of their values.
+    func redacting(_ secrets: [(name: String, value: [UInt8])]) -> String {
+        var text = self
+        for (name, value) in secrets where value.count >= 4 {
+            let value = String(decoding: value, as: UTF8.self)
+            text = text.replacing(value, with: "secret(\(name))")
+        }
+        return text
     }
 }
 

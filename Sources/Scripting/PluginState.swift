@@ -13,8 +13,12 @@ final class PluginState {
 
     /// Loads the plugin and checks everything that can be checked without running a handler.
     ///
+    /// - Parameter isBound: whether a subscriber's settings and grants are checked as well, or the plugin alone.
     /// - Parameter problems: gets every problem found; where it is left empty the state is good.
-    init?(_ binding: PluginBinding, clock: any Clock, isTest: Bool = false, problems: inout [PluginProblem]) {
+    init?(
+        _ binding: PluginBinding, clock: any Clock, isTest: Bool = false, isBound: Bool = true,
+        problems: inout [PluginProblem]
+    ) {
         let source = binding.source
         let entry = PluginSource.chunkName(source.entry)
         guard let text = source.files[source.entry] else {
@@ -70,7 +74,7 @@ final class PluginState {
         hasInit = value["init"] == .other("function")
         hasStop = value["stop"] == .other("function")
         let before = problems.count
-        check(entry, binding, &problems)
+        check(entry, binding, isBound: isBound, &problems)
         if problems.count > before { return nil }
     }
 
@@ -78,12 +82,9 @@ final class PluginState {
         fl_lua_close(lua)
     }
 
-    private static let manifestKeys = [
-        "api", "version", "config", "requires", "state_version", "init", "handle", "handle_batch", "migrate", "stop",
-        "name", "description",
-    ]
+    private static let manifestKeys = LuaAPI.plugin.names
 
-    private func check(_ file: String, _ binding: PluginBinding, _ problems: inout [PluginProblem]) {
+    private func check(_ file: String, _ binding: PluginBinding, isBound: Bool, _ problems: inout [PluginProblem]) {
         func problem(_ message: String, _ remedy: String? = nil) {
             problems.append(PluginProblem(file: file, message: message, remedy: remedy))
         }
@@ -116,33 +117,35 @@ final class PluginState {
                 "the subscriber asks for batches, and the plugin has no handle_batch",
                 "write handle_batch = function(events, ctx) … end, or take `batch` out of routes.conf")
         }
+        checkRequirementsTable(file, &problems)
+        guard isBound else {
+            if !manifest["config"].isNone {
+                _ = ConfigSchema(manifest["config"], file: file, problems: &problems)
+            }
+            return
+        }
         checkRequirements(file, binding, &problems)
         configure(file, binding, &problems)
     }
 
-    private func checkRequirements(_ file: String, _ binding: PluginBinding, _ problems: inout [PluginProblem]) {
-        let required = manifest["requires"]
-        guard !required.isNone else { return }
-        let grants = Grants(binding.grants)
-        func missing(_ what: String) {
-            problems.append(
-                PluginProblem(
-                    file: file, message: "plugin \"\(binding.source.name)\" requires \(what), which is not granted",
-                    remedy: "add `allow \(what)` to subscriber \(binding.subscriber)"))
-        }
-        func names(_ key: String) -> [String] {
-            required[key].text.map { [$0] } ?? (required[key].items ?? []).compactMap(\.text)
-        }
-        for (key, _) in required.pairs ?? [] where !["http", "mail", "publish", "env"].contains(key) {
+    private func checkRequirementsTable(_ file: String, _ problems: inout [PluginProblem]) {
+        let keys = LuaAPI.requirements.names
+        for (key, _) in manifest["requires"].pairs ?? [] where !keys.contains(key) {
             problems.append(
                 PluginProblem(
                     file: file, message: "requires has the unknown key \"\(key)\"",
-                    remedy: "its keys are http, mail, publish, env"))
+                    remedy: "its keys are \(keys.joined(separator: ", "))"))
         }
-        for host in names("http") where !grants.coversHTTP(host) { missing("http \"\(host)\"") }
-        for topic in names("publish") where !grants.allowsPublish(to: topic) { missing("publish \(topic)") }
-        for name in names("env") where !grants.allowsVariable(name) { missing("env \(name)") }
-        if required["mail"] == .boolean(true), !grants.mail { missing("mail") }
+    }
+
+    private func checkRequirements(_ file: String, _ binding: PluginBinding, _ problems: inout [PluginProblem]) {
+        let grants = Grants(binding.grants)
+        for grant in Self.requirements(in: manifest) where !grants.covers(grant) {
+            problems.append(
+                PluginProblem(
+                    file: file, message: "plugin \"\(binding.source.name)\" requires \(grant), which is not granted",
+                    remedy: "add `allow \(grant)` to subscriber \(binding.subscriber)"))
+        }
     }
 
     private func configure(_ file: String, _ binding: PluginBinding, _ problems: inout [PluginProblem]) {

@@ -342,9 +342,10 @@ final class SettlementSlot: Sendable {
 
     private let state = Mutex(State())
 
-    func put(_ settlements: Settlements, _ world: TestWorld) {
+    /// `world` takes the state that is written; nil throws it away.
+    func put(_ settlements: Settlements, _ world: TestWorld? = nil) {
         for settlement in settlements.acks.map({ Settlement($0, .ack) }) + settlements.others {
-            if let effects = settlement.effects { world.apply(effects) }
+            if let effects = settlement.effects { world?.apply(effects) }
             let waiter = state.withLock { state in
                 defer { state.waiter = nil }
                 if state.waiter == nil { state.settled.append(settlement) }

@@ -86,21 +86,29 @@ package final class ScriptHost: Sendable {
     /// What is wrong with a plugin as this subscriber uses it, found without running `init` or a handler. Blocks for as
     /// long as the plugin's files take to load, at most about a second.
     package func check(_ binding: PluginBinding) -> [PluginProblem] {
-        let found = Found()
+        onLane { services in
+            var problems: [PluginProblem] = []
+            _ = PluginState(binding, clock: services.clock, problems: &problems)
+            return problems
+        }
+    }
+
+    /// Runs `body` on a lane and waits for it: not for the cooperative pool's hot paths.
+    func onLane<Result: Sendable>(_ body: @escaping @Sendable (ScriptServices) -> Result) -> Result {
+        let found = Found<Result>()
         let done = Gate()
         let services = services
         pick().submit {
-            var problems: [PluginProblem] = []
-            _ = PluginState(binding, clock: services.clock, problems: &problems)
-            found.problems.withLock { $0 = problems }
+            let result = body(services)
+            found.result.withLock { $0 = result }
             done.open()
         }
         done.wait()
-        return found.problems.withLock { $0 }
+        return found.result.withLock { $0! }
     }
 
-    private final class Found: Sendable {
-        let problems = Mutex<[PluginProblem]>([])
+    private final class Found<Result: Sendable>: Sendable {
+        let result = Mutex<Result?>(nil)
     }
 
     private func pick() -> Lane {

@@ -33,10 +33,7 @@ struct Check: AsyncParsableCommand {
             throw ExitCode.refused
         }
         if json { return }
-        let plugins = Set(
-            table.subscribers.compactMap { route in
-                if case .run(let plugin, _, _) = route.delivery { plugin } else { nil }
-            })
+        let plugins = Set(table.subscribers.compactMap(\.plugin))
         let counts = [
             (checked.files, "file"), (table.topics.count { !$0.name.hasPrefix("$") }, "topic"),
             (table.subscribers.count, "subscriber"), (plugins.count, "plugin"),
@@ -71,7 +68,23 @@ struct Check: AsyncParsableCommand {
             if !problems.isEmpty { checked.table = nil }
             checked.findings += problems
         }
+        checked.findings += names(
+            of: table, in: folder, shownAs: PluginFolder.shown(table.server.plugins, besides: config), host: host)
         return checked
+    }
+
+    /// Names in the plugins in use that mean nothing: warnings, since what has them may never run.
+    private static func names(
+        of table: RouteTable, in folder: PluginFolder, shownAs path: String, host: ScriptHost
+    ) -> [Finding] {
+        let plugins = Set(table.subscribers.compactMap(\.plugin)).sorted()
+        var found: Set<NameFinding> = []
+        // A file of `lib` may be seen by several.
+        return plugins.compactMap { folder.source(of: $0) }.flatMap { host.unknownNames(in: $0) }
+            .filter { found.insert($0).inserted }
+            .map {
+                PluginDiagnostic.finding($0, in: folder.files, folder: path, asWarning: true)
+            }
     }
 
     /// What is wrong with the plugin of a subscriber that has one.
@@ -82,6 +95,11 @@ struct Check: AsyncParsableCommand {
         }
         return host.check(PluginBinding(route, source)).map { PluginDiagnostic.finding($0, of: route) }
     }
+}
+
+extension SubscriberRoute {
+    /// The plugin that it runs, where it does.
+    var plugin: String? { if case .run(let plugin, _, _) = delivery { plugin } else { nil } }
 }
 
 extension ScriptServices {

@@ -27,35 +27,13 @@ struct Explain: AsyncParsableCommand {
             Console.complain("\(config): refused")
             throw ExitCode.refused
         }
-        let data =
-            event == "-"
-            ? FileHandle.standardInput.readDataToEndOfFile() : FileManager.default.contents(atPath: event)
-        guard let data else {
-            Console.complain("can't read \(event); give the path of a file with one event, or - for standard input")
-            throw ExitCode.refused
-        }
         do {
-            let record = try Self.record(Array(data), topic, type, table)
+            let record = try EventFile(event).record(on: topic, type: type, of: table)
             Console.say(RouteExplanation(table, record).text(isFull: full), terminator: "")
         } catch {
-            Console.complain("\(event): \(error.message)")
+            Console.complain(error.message)
             throw ExitCode.refused
         }
-    }
-
-    /// The event as publishing it now would make a record of it.
-    private static func record(
-        _ bytes: [UInt8], _ topic: String, _ type: String?, _ table: RouteTable
-    ) throws(Failure) -> Record {
-        var padded = PaddedBytes(capacity: bytes.count)
-        bytes.withUnsafeBytes { padded.append($0) }
-        let contentType = PublishBody.isCloudEvent(Data(bytes)) ? "application/cloudevents+json" : "application/json"
-        let key = table.topics.first { $0.name == topic }?.keyExtractor
-        let decoder = EventDecoder(topic: .named(topic), key: key)
-        let request = EventRequest(contentType: contentType, type: type)
-        let batch = try padded.withBytes { (body) throws(Failure) in try decoder.decode(body, request) }
-        batch.stamp(first: 0, time: SystemClock().now())
-        return batch[0]
     }
 }
 

@@ -16,8 +16,8 @@ struct Fairlead: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Plan.self, Reload.self, Publish.self, Pull.self,
-            Tail.self, Status.self, Why.self, Generations.self,
+            Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Run.self, Plugin.self, Plan.self, Reload.self,
+            Publish.self, Pull.self, Tail.self, Status.self, Why.self, Generations.self,
             Dead.self, State.self,
             Pause.self, Resume.self, Sink.self, Bench.self,
         ])

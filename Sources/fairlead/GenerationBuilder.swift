@@ -205,7 +205,7 @@ extension PluginValue {
 }
 
 extension PluginGrant {
-    fileprivate init(_ grant: Grant) {
+    init(_ grant: Grant) {
         switch grant {
         case .mail: self = .mail
         case .http(let host): self = .http(host)

@@ -41,7 +41,7 @@ struct LineLogHandler: LogHandler {
                 let text = "\(value)"
                 // A line stays a line: control characters of a plugin's message are shown, not obeyed.
                 let needsQuotes = text.isEmpty || text.contains { $0 == " " || $0 == "\"" || $0.isNewline }
-                return "\(key)=\(needsQuotes ? text.debugDescription : text)"
+                return "\(key)=\(needsQuotes ? text.debugDescription.replacing("\\'", with: "'") : text)"
             }
         return ([time, level, "\(event.message)"] + fields).joined(separator: " ")
     }

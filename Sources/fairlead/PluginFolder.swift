@@ -14,6 +14,9 @@ struct PluginFolder {
     /// Bytes of one plugin file; a script of this size is a mistake.
     static let fileBytesMax = 4 << 20
 
+    /// What editors read of the API; no plugin's.
+    static let annotations = "types/"
+
     struct Unreadable: Error, CustomStringConvertible {
         var description: String
     }
@@ -25,7 +28,7 @@ struct PluginFolder {
             throw Unreadable(
                 description: "can't read the folder of plugins, \(path); make it, or name another with `plugins`")
         }
-        for case let name as String in found where name.hasSuffix(".lua") {
+        for case let name as String in found where name.hasSuffix(".lua") && !name.hasPrefix(Self.annotations) {
             guard let contents = FileManager.default.contents(atPath: path + "/" + name) else {
                 throw Unreadable(description: "can't read \(path)/\(name)")
             }
@@ -44,6 +47,12 @@ struct PluginFolder {
         guard let entry else { return nil }
         let visible = files.filter { path, _ in path == entry || path.hasPrefix(name + "/") || path.hasPrefix("lib/") }
         return PluginSource(name: name, files: visible, entry: entry)
+    }
+
+    /// As messages call the folder that a configuration names: relative to where the command runs.
+    static func shown(_ path: String, besides config: String) -> String {
+        guard !path.hasPrefix("/"), let slash = config.lastIndex(of: "/") else { return path }
+        return String(config[...slash]) + path
     }
 
     /// Names of plugins there are, for suggestions.

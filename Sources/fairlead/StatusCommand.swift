@@ -33,6 +33,7 @@ struct Status: AsyncParsableCommand {
             var retried: Int
             var dropped: Int
             var lastError: String?
+            var lastTrace: String?
         }
     }
 
@@ -60,6 +61,14 @@ struct Status: AsyncParsableCommand {
                     "\($0.acked)", "\($0.dropped)", String(($0.lastError ?? "").prefix(60)),
                 ]
             })
-        return "generation \(status.generation)\n\n\(topics)\n\n\(subscribers)"
+        // A table's cell has no room for where in a script it happened.
+        let failures =
+            status.subscribers.compactMap { subscriber in
+                guard let error = subscriber.lastError, let trace = subscriber.lastTrace else { return nil }
+                let lines = trace.split(separator: "\n").map { "\n  " + $0.trimmingCharacters(in: .whitespaces) }
+                    .joined()
+                return "\n\nlast error of \(subscriber.name): \(error)\(lines)"
+            } as [String]
+        return "generation \(status.generation)\n\n\(topics)\n\n\(subscribers)" + failures.joined()
     }
 }

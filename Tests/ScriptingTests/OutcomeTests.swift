@@ -89,7 +89,7 @@ struct OutcomeTests {
                 Issue.record("not retried")
                 return
             }
-            #expect(reason.hasPrefix("plugin bug: the handler returned \(what);"))
+            #expect(reason.hasPrefix("Plugins/test.lua:1: plugin bug: the handler returned \(what);"))
             #expect(reason.contains("return nothing or true when done"))
         }
         #expect(harness.services.logs.lines.filter { $0.text == "Plugin bug" }.count == 1)
@@ -126,7 +126,7 @@ struct OutcomeTests {
             Issue.record("\(four[3])")
             return
         }
-        #expect(reason.hasPrefix("plugin bug"))
+        #expect(reason.hasPrefix("Plugins/test.lua:1: plugin bug: handle_batch's table returned a number (7)"))
     }
 
     @Test func stoppingGivesBackWhatHasNotBegunAndCallsStop() async throws {

@@ -208,6 +208,9 @@ const fl_lua_report *fl_lua_cancel(fl_lua *lua, uint32_t task);
 /// Tasks that can still be begun.
 uint32_t fl_lua_free_tasks(const fl_lua *lua);
 
+/// Processor time that the script's own code has taken since it was opened, in nanoseconds.
+uint64_t fl_lua_spent(const fl_lua *lua);
+
 /// Bytes in use.
 size_t fl_lua_memory(const fl_lua *lua);
 
