@@ -130,19 +130,38 @@ final class PluginState {
                     file: file, message: "plugin \"\(binding.source.name)\" requires \(what), which is not granted",
                     remedy: "add `allow \(what)` to subscriber \(binding.subscriber)"))
         }
+        // `$webhook` stands for what the setting says, and for nothing where it is not set.
+        func setting(_ name: String) -> String? {
+            guard name.hasPrefix("$") else { return nil }
+            switch binding.settings.last(where: { $0.name == name.dropFirst() })?.value {
+            case .string(let text), .name(let text), .secret(_, let text): return text
+            default: return nil
+            }
+        }
         func names(_ key: String) -> [String] {
             required[key].text.map { [$0] } ?? (required[key].items ?? []).compactMap(\.text)
         }
-        for (key, _) in required.pairs ?? [] where !["http", "mail", "publish", "env"].contains(key) {
+        for (key, _) in required.pairs ?? [] where !["http", "mail", "publish", "env", "file"].contains(key) {
             problems.append(
                 PluginProblem(
                     file: file, message: "requires has the unknown key \"\(key)\"",
-                    remedy: "its keys are http, mail, publish, env"))
+                    remedy: "its keys are http, mail, publish, env, file"))
         }
-        for host in names("http") where !grants.coversHTTP(host) { missing("http \"\(host)\"") }
-        for topic in names("publish") where !grants.allowsPublish(to: topic) { missing("publish \(topic)") }
+        for host in names("http") {
+            if !host.hasPrefix("$") {
+                if !grants.coversHTTP(host) { missing("http \"\(host)\"") }
+            } else if let url = setting(host).flatMap(URLParts.init), !grants.allowsHTTP(to: url.host, port: url.port) {
+                missing("http \"\(url.authority)\"")
+            }
+        }
+        for name in names("publish") {
+            guard let topic = name.hasPrefix("$") ? setting(name) : name else { continue }
+            if !grants.allowsPublish(to: topic) { missing("publish \(topic)") }
+        }
         for name in names("env") where !grants.allowsVariable(name) { missing("env \(name)") }
-        if required["mail"] == .boolean(true), !grants.mail { missing("mail") }
+        let mails = required["mail"] == .boolean(true) || names("mail").contains { setting($0) != nil }
+        if mails, !grants.mail { missing("mail") }
+        if required["file"] == .boolean(true), grants.folders.isEmpty { missing("file \"FOLDER\"") }
     }
 
     private func configure(_ file: String, _ binding: PluginBinding, _ problems: inout [PluginProblem]) {

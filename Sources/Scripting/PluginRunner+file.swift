@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CFairlead
+import Events
+
+extension PluginRunner {
+    func performFile(_ want: Want, _ call: PluginCall, _ slot: UInt32) -> Answer? {
+        let addition: FileAddition
+        switch fileAddition(want, call) {
+        case .success(let good): addition = good
+        case .failure(.answer(let answer)): return answer
+        }
+        let files = services.files
+        let id = call.id
+        call.wait = Task {
+            let answer: Answer
+            do throws(FileFailure) {
+                let done = try await files.append(addition)
+                answer = .values([.integer(Int64(done.size))] + (done.setAside.map { [.text($0)] } ?? []))
+            } catch {
+                answer = Self.answer(error)
+            }
+            self.complete(slot, id, answer)
+        }
+        return nil
+    }
+
+    private enum Refusal: Error {
+        case answer(Answer)
+    }
+
+    private static func answer(_ failure: FileFailure) -> Answer {
+        switch failure {
+        case .refused(let text):
+            .failure(outcome: FL_LUA_DEAD, after: nil, message: "ctx.file.append: \(text)")
+        case .temporary(let text):
+            .failure(outcome: FL_LUA_RETRY, after: nil, message: "ctx.file.append: \(text)")
+        }
+    }
+
+    private func fileAddition(_ want: Want, _ call: PluginCall) -> Result<FileAddition, Refusal> {
+        func refuse(_ message: String) -> Result<FileAddition, Refusal> { .failure(.answer(.error(message))) }
+        call.fileCalls += 1
+        guard call.fileCalls <= Limits.pluginFileAppendsMax else {
+            return refuse("one call may append \(Limits.pluginFileAppendsMax) times; this is one more")
+        }
+        var sizeMax: Int?
+        var folder: String?
+        for (name, value) in want[2].pairs ?? [] {
+            switch name {
+            case "folder": folder = value.text
+            case "max_size":
+                guard let bytes = value.double ?? value.text.flatMap(ConfigSchema.bytes).map(Double.init),
+                    bytes >= Double(Limits.pluginFileSizeMin)
+                else {
+                    return refuse(
+                        "ctx.file.append: max_size is at least \(Limits.pluginFileSizeMin) bytes, as a number or as "
+                            + "text such as \"10MB\"")
+                }
+                sizeMax = Int(clamping: Int64(min(bytes, 1e18)))
+            default:
+                let near = name.nearest(of: ["folder", "max_size"]).map { "; did you mean \"\($0)\"?" } ?? ""
+                return refuse("ctx.file.append has no option \"\(name)\"\(near) (its options are folder, max_size)")
+            }
+        }
+        guard let granted = grants.folders.first else {
+            return refuse(refusal("appending to files", allow: "file \"\(folder ?? "FOLDER")\""))
+        }
+        if let folder, !grants.folders.contains(folder) {
+            return refuse(refusal("appending to files in \(folder)", allow: "file \"\(folder)\""))
+        }
+        guard folder != nil || grants.folders.count == 1 else {
+            return refuse(
+                "ctx.file.append: several folders are granted; say which: folder = \"\(granted)\"")
+        }
+        guard case .string(var bytes) = want[1], let name = want[0].text else {
+            return refuse("ctx.file.append(name, text or table, options)")
+        }
+        if bytes.last != UInt8(ascii: "\n") { bytes.append(UInt8(ascii: "\n")) }
+        guard bytes.count <= Limits.pluginFileAppendBytesMax else {
+            return refuse(
+                "ctx.file.append: \(bytes.count) bytes; the limit is \(Limits.pluginFileAppendBytesMax) in one call")
+        }
+        do {
+            return .success(
+                try FileAddition(folder: folder ?? granted, name: name, bytes: bytes, sizeMax: sizeMax))
+        } catch {
+            return .failure(.answer(Self.answer(error)))
+        }
+    }
+}
