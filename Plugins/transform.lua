@@ -58,7 +58,7 @@ local function handle(event, ctx)
     after = paths.copy(before, ctx.json)
   elseif before ~= nil and (#config.drop > 0 or #sets > 0) then
     return ctx.dead("the data is no JSON object, so that it has no fields to drop or set")
-  else
+  elseif before ~= nil or #sets == 0 then
     after = before
   end
   for to, from in pairs(config.rename) do

@@ -57,5 +57,6 @@ end)
 
 t.test("an event without data is passed on", function()
   t.eq(load {}:handle(t.event { id = "e-9" }).published[1].id, "e-9")
+  t.eq(load { drop = { "a.b" }, rename = { c = "d" } }:handle(t.event { id = "e-9" }).published[1].data, nil)
   t.eq(load { set = { a = 1 } }:handle(t.event {}).published[1].data, { a = 1 })
 end)

@@ -32,10 +32,9 @@ end
 function paths.remove(data, path)
   local names = steps(path)
   for i = 1, #names - 1 do
-    data = data[names[i]]
-    if type(data) ~= "table" then return end
+    data = type(data) == "table" and data[names[i]]
   end
-  data[names[#names]] = nil
+  if type(data) == "table" then data[names[#names]] = nil end
 end
 
 -- A table that can be changed without changing the first, to the bottom; lists of JSON stay lists.

@@ -55,7 +55,8 @@ extension Resolver {
                         || closed.contains(where: { parts.starts(with: $0) })
                 else { continue }
                 diagnostics.error(
-                    .badGrant, "a plugin may not write into \(JSONText.quoted(folder)), which holds files of Fairlead's own",
+                    .badGrant,
+                    "a plugin may not write into \(JSONText.quoted(folder)), which holds files of Fairlead's own",
                     hint: "give it a folder of its own, such as \"\(table.server.data)/exports\"", in: place.0, place.1)
             }
         }

@@ -26,10 +26,10 @@ final class AppendedFile {
         }
         var folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { throw .temporary("can't open the folder \(root): \(FileCalls.reason)") }
-        var isNew = false
         for part in parts.dropLast() {
-            if mkdirat(folder, part, 0o755) == 0 { isNew = fsync(folder) == 0 || isNew }
-            let next = openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            // A new folder's name has to be durable too.
+            let isMade = mkdirat(folder, part, 0o755) != 0 || fsync(folder) == 0
+            let next = isMade ? openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1
             let failure = next < 0 ? Self.failure("open the folder", part) : nil
             close(folder)
             if let failure { throw failure }
@@ -43,7 +43,7 @@ final class AppendedFile {
             throw error
         }
         self.folder = folder
-        folderIsNew = isNew || size == 0
+        folderIsNew = size == 0
     }
 
     deinit {

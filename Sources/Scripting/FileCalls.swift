@@ -6,12 +6,20 @@
 
 /// What the system's calls leave to their callers. Failures leave their reason in `errno`.
 enum FileCalls {
-    /// Makes a folder and those above it. The path that could not be made; nil where all are there.
+    /// Makes a folder and those above it, durably. The path that could not be made; nil where all are there.
     static func makeFolders(_ path: String) -> String? {
         var made = path.hasPrefix("/") ? "" : "."
         for part in path.split(separator: "/") {
+            let parent = made.isEmpty ? "/" : made
             made += "/\(part)"
-            guard mkdir(made, 0o755) == 0 || errno == EEXIST else { return made }
+            if mkdir(made, 0o755) == 0 {
+                let folder = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                guard folder >= 0 else { return made }
+                defer { close(folder) }
+                guard fsync(folder) == 0 else { return made }
+            } else if errno != EEXIST {
+                return made
+            }
         }
         return nil
     }

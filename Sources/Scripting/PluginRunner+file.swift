@@ -48,7 +48,11 @@ extension PluginRunner {
         var folder: String?
         for (name, value) in want[2].pairs ?? [] {
             switch name {
-            case "folder": folder = value.text
+            case "folder":
+                guard let text = value.text else {
+                    return refuse("ctx.file.append: folder can't be a \(value.typeName)")
+                }
+                folder = text
             case "max_size":
                 guard let bytes = value.double ?? value.text.flatMap(ConfigSchema.bytes).map(Double.init),
                     bytes >= Double(Limits.pluginFileSizeMin)

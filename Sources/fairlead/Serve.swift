@@ -74,7 +74,8 @@ struct Serve: AsyncParsableCommand {
     ) async throws {
         let mail = CurrentMail()
         let outsideWorld = ScriptWorld(
-            sender: sender, mail: mail, files: FileAppender(base: GenerationBuilder.path("", besides: config), clock: clock),
+            sender: sender, mail: mail,
+            files: FileAppender(base: GenerationBuilder.path("", besides: config), clock: clock),
             clock: clock, log: log)
         let path = GenerationBuilder.path(table.server.data, besides: config)
         let folder = try Self.unwrap { () throws(DataFolder.Refusal) in try DataFolder(path) }

@@ -107,7 +107,9 @@ struct FileTests {
         let place = try Place()
         _ = try await place.append("a", "x\n")
         mkfifo(place.base.appendingPathComponent("out/pipe").path, 0o644)
-        await #expect(throws: FileFailure.refused("pipe is no plain file")) { _ = try await place.append("pipe", "x\n") }
+        await #expect(throws: FileFailure.refused("pipe is no plain file")) {
+            _ = try await place.append("pipe", "x\n")
+        }
     }
 
     @Test func halfALineOfACrashStaysAlone() async throws {
