@@ -12,6 +12,11 @@ local timestamp = require "timestamp"
 -- About how many bytes of lines are written at once; more is written in several goes.
 local CHUNK = 1024 * 1024
 
+local function init(ctx)
+  local ok, problem = pcall(os.date, "!" .. ctx.config.file, 0)
+  if not ok then error("file: " .. problem, 0) end
+end
+
 local function line(event, ctx)
   local fields = {}
   for name, value in pairs(event) do fields[name] = value end
@@ -48,5 +53,5 @@ return {
     max_size = { type = "size", min = "1MB" },
   },
   requires = { file = true },
-  handle_batch = handle_batch,
+  init = init, handle_batch = handle_batch,
 }

@@ -47,8 +47,13 @@ end
 
 local function handle(event, ctx)
   local config = ctx.config
+  local target = template.need(url, event, ctx)
+  -- No escape keeps these from leading to another path than the one that is written down.
+  if type(target) == "string" and (target .. "/"):gsub("[?#].*", "/"):find("/%.%.?/") then
+    return ctx.dead("a value in the URL's path is only dots: " .. target)
+  end
   local request = {
-    method = config.method, url = template.need(url, event, ctx), headers = { ["Content-Type"] = config.content_type },
+    method = config.method, url = target, headers = { ["Content-Type"] = config.content_type },
   }
   if config.idempotency_header ~= "" then request.headers[config.idempotency_header] = ctx.idempotency_key end
   for name, render in pairs(headers) do request.headers[name] = template.need(render, event, ctx) end

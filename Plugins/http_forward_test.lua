@@ -30,6 +30,18 @@ t.test("a value stays one part of the URL, and one value of the JSON", function(
   t.eq(call.headers["idempotency-key"], nil)
 end)
 
+t.test("no value leads to another path", function()
+  local forward = load { url = "https://api.example.com/v1/orders/{{data.order_id}}/notes?q={{data.order_id}}" }
+  for _, id in ipairs { ".", ".." } do
+    local result = forward:handle(t.event { data = { order_id = id } })
+    t.eq(result.outcome, "dead")
+    t.match(result.reason, "only dots")
+    t.eq(#result.calls, 0)
+  end
+  forward:on("POST", "https://api.example.com/*", { status = 200 })
+  t.eq(forward:handle(t.event { data = { order_id = "a..b" } }).outcome, "ack")
+end)
+
 t.test("the host can't come from the event", function()
   for _, url in ipairs { "https://{{data.host}}/x", "https://api.example.com{{data.host}}/", "{{data.url}}" } do
     local ok, problem = pcall(load, { url = url })
