@@ -34,7 +34,9 @@ local function handle_batch(events, ctx)
   local lines, bytes = {}, 0
   local function write()
     if #lines == 0 then return end
-    local _, set_aside = ctx.file.append(name, table.concat(lines, "\n"), { max_size = config.max_size })
+    local _, set_aside = ctx.file.append(name, table.concat(lines, "\n"), {
+      max_size = config.max_size, folder = config.folder,
+    })
     if set_aside then ctx.log.info("a full file was set aside", { file = name, now = set_aside }) end
     lines, bytes = {}, 0
   end
@@ -51,6 +53,7 @@ return {
   config = {
     file = { type = "string", default = "events-%Y-%m-%d.ndjson", pattern = "^[%w_%-./%%]+$" },
     max_size = { type = "size", min = "1MB" },
+    folder = { type = "string" },
   },
   requires = { file = true },
   init = init, handle_batch = handle_batch,

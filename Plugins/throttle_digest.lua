@@ -24,7 +24,7 @@ local name_of, line_of
 
 local function init(ctx)
   notify.check(ctx.config)
-  name_of = template.compile(ctx.config.group)
+  name_of = template.compile(ctx.config.group, template.line)
   line_of = template.compile(ctx.config.line)
 end
 
@@ -84,9 +84,10 @@ local function handle_batch(events, ctx)
         end
       end
     else
-      local last = #members
-      -- With a clock out already, all of them can be counted.
-      if not group.clock then
+      local last, clock = #members, group.clock
+      -- With a clock out already, all of them can be counted, unless one of these is that clock.
+      for _, member in ipairs(members) do clock = clock and member.event.attempt == 1 end
+      if not clock then
         outcomes[members[last].place] = ctx.retry { after = math.max(1, due - now), reason = "waits for the next digest" }
         last = last - 1
       end

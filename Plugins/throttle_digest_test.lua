@@ -91,3 +91,15 @@ t.test("one that would tell nobody is refused when it is loaded", function()
   t.eq(ok, false)
   t.match(tostring(problem), "nobody would be told")
 end)
+
+t.test("a clock that comes early is put back again", function()
+  local digest = load { interval = "10m", publish = "digests" }
+  digest:handle_batch { failed("north", "o-1") }
+  digest:handle_batch { failed("north", "o-2"), failed("north", "o-3") }
+  digest:advance(599)
+  local clock = failed("north", "o-3")
+  clock.attempt = 2
+  t.eq(digest:handle_batch({ clock }).outcomes, { "retry" })
+  digest:advance(1)
+  t.eq(digest:handle_batch({ clock }).published[1].data.count, 2)
+end)

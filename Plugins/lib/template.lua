@@ -56,8 +56,8 @@ end
 
 function template.text(value, _, json) return plain(value, nil, json) end
 
--- For one line: a subject, a header.
-function template.line(value, _, json) return (plain(value, nil, json):gsub("%c+", " ")) end
+-- For one line: a subject, a header. Unicode has more control characters, which mail refuses.
+function template.line(value, _, json) return (plain(value, nil, json):gsub("\xC2[\x80-\x9F]", " "):gsub("%c+", " ")) end
 
 local html = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
 function template.html(value, _, json) return (plain(value, nil, json):gsub("[&<>\"']", html)) end
@@ -73,7 +73,7 @@ function template.json(value, is_quoted, json)
   return json.encode(plain(value, nil, json)):sub(2, -2)
 end
 
--- Slack reads these three; without them nobody is called by <!channel> in an order's note.
+-- Slack reads these three; escaped, nobody is called by <!channel> in an order's note.
 function template.slack(value, _, json) return (plain(value, nil, json):gsub("[&<>]", html)) end
 
 function template.discord(value, _, json) return (plain(value, nil, json):gsub("[\\`*_~|>#%[%]]", "\\%0")) end

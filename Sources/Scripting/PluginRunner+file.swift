@@ -6,9 +6,10 @@ import Events
 extension PluginRunner {
     func performFile(_ want: Want, _ call: PluginCall, _ slot: UInt32) -> Answer? {
         let addition: FileAddition
-        switch fileAddition(want, call) {
-        case .success(let good): addition = good
-        case .failure(.answer(let answer)): return answer
+        do {
+            addition = try fileAddition(want, call)
+        } catch {
+            return error.answer
         }
         let files = services.files
         let id = call.id
@@ -25,8 +26,8 @@ extension PluginRunner {
         return nil
     }
 
-    private enum Refusal: Error {
-        case answer(Answer)
+    private struct Refusal: Error {
+        var answer: Answer
     }
 
     private static func answer(_ failure: FileFailure) -> Answer {
@@ -38,11 +39,11 @@ extension PluginRunner {
         }
     }
 
-    private func fileAddition(_ want: Want, _ call: PluginCall) -> Result<FileAddition, Refusal> {
-        func refuse(_ message: String) -> Result<FileAddition, Refusal> { .failure(.answer(.error(message))) }
+    private func fileAddition(_ want: Want, _ call: PluginCall) throws(Refusal) -> FileAddition {
+        func refuse(_ message: String) -> Refusal { Refusal(answer: .error(message)) }
         call.fileCalls += 1
         guard call.fileCalls <= Limits.pluginFileAppendsMax else {
-            return refuse("one call may append \(Limits.pluginFileAppendsMax) times; this is one more")
+            throw refuse("one call may append \(Limits.pluginFileAppendsMax) times; this is one more")
         }
         var sizeMax: Int?
         var folder: String?
@@ -50,46 +51,45 @@ extension PluginRunner {
             switch name {
             case "folder":
                 guard let text = value.text else {
-                    return refuse("ctx.file.append: folder can't be a \(value.typeName)")
+                    throw refuse("ctx.file.append: folder can't be a \(value.typeName)")
                 }
                 folder = text
             case "max_size":
                 guard let bytes = value.double ?? value.text.flatMap(ConfigSchema.bytes).map(Double.init),
                     bytes >= Double(Limits.pluginFileSizeMin)
                 else {
-                    return refuse(
+                    throw refuse(
                         "ctx.file.append: max_size is at least \(Limits.pluginFileSizeMin) bytes, as a number or as "
                             + "text such as \"10MB\"")
                 }
                 sizeMax = Int(clamping: Int64(min(bytes, 1e18)))
             default:
                 let near = name.nearest(of: ["folder", "max_size"]).map { "; did you mean \"\($0)\"?" } ?? ""
-                return refuse("ctx.file.append has no option \"\(name)\"\(near) (its options are folder, max_size)")
+                throw refuse("ctx.file.append has no option \"\(name)\"\(near) (its options are folder, max_size)")
             }
         }
         guard let granted = grants.folders.first else {
-            return refuse(refusal("appending to files", allow: "file \"\(folder ?? "FOLDER")\""))
+            throw refuse(refusal("appending to files", allow: "file \"\(folder ?? "FOLDER")\""))
         }
         if let folder, !grants.folders.contains(folder) {
-            return refuse(refusal("appending to files in \(folder)", allow: "file \"\(folder)\""))
+            throw refuse(refusal("appending to files in \(folder)", allow: "file \"\(folder)\""))
         }
         guard folder != nil || grants.folders.count == 1 else {
-            return refuse(
+            throw refuse(
                 "ctx.file.append: several folders are granted; say which: folder = \"\(granted)\"")
         }
         guard case .string(var bytes) = want[1], let name = want[0].text else {
-            return refuse("ctx.file.append(name, text or table, options)")
+            throw refuse("ctx.file.append(name, text or table, options)")
         }
         if bytes.last != UInt8(ascii: "\n") { bytes.append(UInt8(ascii: "\n")) }
         guard bytes.count <= Limits.pluginFileAppendBytesMax else {
-            return refuse(
+            throw refuse(
                 "ctx.file.append: \(bytes.count) bytes; the limit is \(Limits.pluginFileAppendBytesMax) in one call")
         }
-        do {
-            return .success(
-                try FileAddition(folder: folder ?? granted, name: name, bytes: bytes, sizeMax: sizeMax))
+        do throws(FileFailure) {
+            return try FileAddition(folder: folder ?? granted, name: name, bytes: bytes, sizeMax: sizeMax)
         } catch {
-            return .failure(.answer(Self.answer(error)))
+            throw Refusal(answer: Self.answer(error))
         }
     }
 }
