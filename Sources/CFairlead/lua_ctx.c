@@ -291,6 +291,21 @@ static int mail_send(lua_State *L) {
     return want(L, FL_WANT_MAIL, 1);
 }
 
+/// A table is written as one line of JSON, text as it is.
+static int file_append(lua_State *L) {
+    check_call(L, "ctx.file.append", false);
+    luaL_checkstring(L, 1);
+    luaL_argexpected(L, lua_type(L, 2) == LUA_TSTRING || lua_type(L, 2) == LUA_TTABLE, 2, "text or table");
+    if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+    lua_settop(L, 3);
+    if (lua_type(L, 2) == LUA_TTABLE) {
+        fl_json_write(L, 2, false);
+        lua_pushlstring(L, (const char *)fl_host(L)->scratch.bytes, fl_host(L)->scratch.length);
+        lua_replace(L, 2);
+    }
+    return want(L, FL_WANT_FILE, 1);
+}
+
 static bool is_json_type(const char *type) {
     size_t length = strcspn(type, ";");
     while (length && type[length - 1] == ' ') length--;
@@ -530,6 +545,7 @@ static const luaL_Reg log_functions[] = {
     {"debug", log_debug}, {"info", log_info}, {"warn", log_warn}, {"error", log_error}, {NULL, NULL}};
 static const luaL_Reg http_functions[] = {{"get", http_get}, {"post", http_post}, {"request", http_request}, {NULL, NULL}};
 static const luaL_Reg mail_functions[] = {{"send", mail_send}, {NULL, NULL}};
+static const luaL_Reg file_functions[] = {{"append", file_append}, {NULL, NULL}};
 static const luaL_Reg state_functions[] = {
     {"get", state_get}, {"put", state_put}, {"add", state_add}, {"delete", state_delete}, {"list", state_list},
     {NULL, NULL}};
@@ -560,6 +576,7 @@ void fl_open_ctx(lua_State *L) {
     add_library(L, "log", log_functions);
     add_library(L, "http", http_functions);
     add_library(L, "mail", mail_functions);
+    add_library(L, "file", file_functions);
     add_library(L, "state", state_functions);
     add_library(L, "json", json_functions);
     fl_push_crypto(L);

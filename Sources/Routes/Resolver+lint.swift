@@ -23,6 +23,7 @@ extension Resolver {
                 .topicUnread, "no subscriber takes from topic \"\(name)\"", hint: "its events are kept all the same",
                 in: entry.statement.source, entry.values[0].range)
         }
+        refuseOwnFolders(checked)
         warnOfLoops(checked)
         warnOfSilence(checked)
         for entry in checked where entry.keyword.name == "subscriber" {
@@ -32,6 +33,46 @@ extension Resolver {
                     .filterNeverTrue, "this filter is never true", hint: reason, in: statement.source, statement.range)
             }
         }
+    }
+
+    /// A plugin that could append to the journal, to plugins or to routes.conf could undo every other promise. Looks at
+    /// the paths as they are written, not at links.
+    private func refuseOwnFolders(_ checked: [Checked]) {
+        let own = [table.server.data, table.server.plugins].map(Self.parts)
+        let closed = [own[0] + ["journal"], own[1]]
+        for entry in checked where entry.keyword.name == "subscriber" {
+            guard let route = subscriberIndex[entry.string(0)].map({ table.subscribers[$0] }) else { continue }
+            let folders = route.grants.compactMap { if case .file(let path) = $0 { path } else { nil } }
+            let lines = (entry.statement.block?.statements ?? []).filter { line in
+                guard line.keyword == "allow", case .word("file") = line.arguments.first?.value else { return false }
+                return true
+            }
+            let places = lines.flatMap { line in line.arguments.dropFirst().map { (line.source, $0.range) } }
+            for (folder, place) in zip(folders, places) {
+                let parts = Self.parts(folder)
+                guard
+                    parts.allSatisfy({ $0 == ".." }) || own.contains(where: { $0.starts(with: parts) })
+                        || closed.contains(where: { parts.starts(with: $0) })
+                else { continue }
+                diagnostics.error(
+                    .badGrant,
+                    "a plugin may not write into \(JSONText.quoted(folder)), which holds files of Fairlead's own",
+                    hint: "give it a folder of its own, such as \"\(table.server.data)/exports\"", in: place.0, place.1)
+            }
+        }
+    }
+
+    /// The parts of a path without `.`, and without `..` where something stands before it.
+    private static func parts(_ path: String) -> [Substring] {
+        var parts: [Substring] = path.hasPrefix("/") ? ["/"] : []
+        for part in path.split(separator: "/") where part != "." {
+            if part == "..", let last = parts.last, last != ".." {
+                if last != "/" { parts.removeLast() }
+            } else {
+                parts.append(part)
+            }
+        }
+        return parts
     }
 
     /// A dead letter that comes back to the subscriber it killed dies again, for ever.

@@ -6,6 +6,8 @@ struct Grants: Sendable {
     private var topics: Set<String> = []
     private var variables: Set<String> = []
     private(set) var mail = false
+    /// Folders that may be appended to, as routes.conf names them.
+    private(set) var folders: [String] = []
 
     init(_ grants: [PluginGrant]) {
         for grant in grants {
@@ -14,7 +16,7 @@ struct Grants: Sendable {
             case .http(let pattern): hosts.append(HostPattern(pattern))
             case .publish(let topic): topics.insert(topic)
             case .env(let name): variables.insert(name)
-            case .file: break
+            case .file(let folder): folders.append(folder)
             }
         }
     }
@@ -35,7 +37,7 @@ struct Grants: Sendable {
         case .http(let pattern): coversHTTP(pattern)
         case .publish(let topic): allowsPublish(to: topic)
         case .env(let name): allowsVariable(name)
-        case .file: false
+        case .file(let folder): folder.isEmpty ? !folders.isEmpty : folders.contains(folder)
         }
     }
 

@@ -28,6 +28,15 @@ extension Limits {
     package static let pluginHTTPCallsMax = 50
     /// Bytes of a response's body that a plugin gets.
     package static let pluginResponseBytesMax = 1 << 20
+    /// Appends of one call of a handler, and bytes of each: a batch of events is written by one of them.
+    package static let pluginFileAppendsMax = 100
+    package static let pluginFileAppendBytesMax = 4 << 20
+    /// Folders below the granted one that a file's name may go through, and bytes of each part of it as file systems
+    /// have them.
+    package static let pluginFileDepthMax = 8
+    package static let pluginFileNameBytesMax = 255
+    /// The least size at which a file may be set aside: below, an event or two would make a file each.
+    package static let pluginFileSizeMin = 1 << 10
     /// Events that one call of a handler may publish.
     package static let pluginPublicationsMax = 100
     /// State keys that one call of a handler may write.

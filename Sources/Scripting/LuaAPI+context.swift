@@ -50,6 +50,7 @@ extension LuaAPI {
             field("log", "fairlead.Log", "The server's log."),
             field("http", "fairlead.HTTP", "Requests to granted hosts."),
             field("mail", "fairlead.Mail", "Mail, where granted."),
+            field("file", "fairlead.File", "Files in granted folders."),
             field("state", "fairlead.State", "What the subscriber remembers."),
             field("json", "fairlead.JSON", "JSON text."),
             field("crypto", "fairlead.Crypto", "Digests, signatures, encodings, randomness."),
@@ -143,6 +144,27 @@ extension LuaAPI {
                         (a retry)
                         """,
                     example: "ctx.mail.send { to = event.data.email, subject = \"Thank you\", text = \"…\" }")
+            ]),
+        Group(
+            "fairlead.File", access: "ctx.file", "Files in the folders that `allow file` names.",
+            [
+                function(
+                    "append",
+                    [
+                        .init("name", "string"), .init("content", "string|table"),
+                        .init("options", "fairlead.AppendOptions", optional: true),
+                    ], returns: ["true"],
+                    "Appends the text, or the table as a line of JSON, and returns when it is on disk.",
+                    raises: "no folder is granted; the name leaves the folder; the disk fails (a retry)",
+                    example: "ctx.file.append(\"orders.ndjson\", { id = event.id, data = event.data })")
+            ]),
+        Group(
+            "fairlead.AppendOptions", "How `ctx.file.append` appends.",
+            [
+                field(
+                    "max_size", "integer", "Bytes; a file that would grow beyond it is set aside first.", optional: true
+                ),
+                field("folder", "string", "Which of several granted folders.", optional: true),
             ]),
         Group(
             "fairlead.State", access: "ctx.state",

@@ -40,10 +40,13 @@ extension LuaAPI {
     static let requirements = Group(
         "fairlead.Requires", "`requires` of a plugin's table.",
         [
-            field("http", "string|string[]", "Hosts.", optional: true),
-            field("mail", "boolean", "Mail.", optional: true),
-            field("publish", "string|string[]", "Topics.", optional: true),
+            field(
+                "http", "string|string[]", "Hosts; `$webhook` is the host of the URL that the setting `webhook` says.",
+                optional: true),
+            field("mail", "boolean|string", "Mail; `$to`: where the setting `to` is set.", optional: true),
+            field("publish", "string|string[]", "Topics; `$to` is the one that the setting `to` says.", optional: true),
             field("env", "string|string[]", "Variables of the environment.", optional: true),
+            field("file", "boolean", "A folder to append to.", optional: true),
         ])
 
     static let settingField = Group(
@@ -157,6 +160,9 @@ extension LuaAPI {
                 field("trace", "string", "Where the error was thrown.", optional: true),
                 field("calls", "fairlead.TestCall[]", "HTTP requests, in order."),
                 field("mail", "fairlead.MailMessage[]", "Mail that was sent; `to` and `cc` are lists."),
+                field(
+                    "files", "table<string, any>[]",
+                    "What was appended to files: `folder`, `name`, `text`, `max_size`."),
                 field(
                     "published", "table<string, any>[]",
                     "Events that went out with the acknowledgement: `topic`, `type`, `data`, …"),

@@ -30,21 +30,15 @@ package final class MailFolder: MailSender {
         }
         let stamp = String(now.rfc3339.map { $0 == ":" ? "-" : $0 })
         let name = "\(stamp)-\(getpid())-\(number)"
-        try makeFolders()
+        if let path = FileCalls.makeFolders(folder) { throw failure("create the folder", path) }
         let hidden = "\(folder)/.\(name).part"
         let file = open(hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
         guard file >= 0 else { throw failure("create", hidden) }
-        var written = 0
-        while written < mail.bytes.count {
-            let result = mail.bytes.withUnsafeBytes { write(file, $0.baseAddress! + written, $0.count - written) }
-            if result < 0 {
-                if errno == EINTR { continue }
-                let failure = failure("write", hidden)
-                close(file)
-                unlink(hidden)
-                throw failure
-            }
-            written += result
+        guard FileCalls.write(mail.bytes, to: file) else {
+            let failure = failure("write", hidden)
+            close(file)
+            unlink(hidden)
+            throw failure
         }
         close(file)
         guard rename(hidden, "\(folder)/\(name).eml") == 0 else {
@@ -54,15 +48,7 @@ package final class MailFolder: MailSender {
         }
     }
 
-    private func makeFolders() throws(MailFailure) {
-        var path = folder.hasPrefix("/") ? "" : "."
-        for part in folder.split(separator: "/") {
-            path += "/\(part)"
-            guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw failure("create the folder", path) }
-        }
-    }
-
     private func failure(_ what: String, _ path: String) -> MailFailure {
-        .temporary("can't \(what) \(path): \(String(cString: strerror(errno)))")
+        .temporary("can't \(what) \(path): \(FileCalls.reason)")
     }
 }

@@ -118,7 +118,7 @@ package enum PluginGrant: Hashable, Sendable {
     case http(String)
     case publish(String)
     case env(String)
-    /// A folder that may be appended to.
+    /// A folder that may be appended to; empty, as a plugin's wish, for any.
     case file(String)
 }
 
@@ -130,7 +130,7 @@ extension PluginGrant: CustomStringConvertible {
         case .http(let host): "http \"\(host)\""
         case .publish(let topic): "publish \(topic)"
         case .env(let name): "env \(name)"
-        case .file(let path): "file \"\(path)\""
+        case .file(let path): "file \"\(path.isEmpty ? "FOLDER" : path)\""
         }
     }
 }

@@ -23,6 +23,7 @@ final class PluginCall {
     var overlay: StateOverlay?
     private(set) var publications: [Publication] = []
     var httpCalls = 0
+    var fileCalls = 0
     var isWatched = false
     /// What it waits for, where that can be called off.
     var wait: Task<Void, Never>?

@@ -16,6 +16,7 @@ extension PluginRunner {
         case FL_WANT_PUBLISH: return performPublish(want, call)
         case FL_WANT_HTTP: return performHTTP(want, call, slot)
         case FL_WANT_MAIL: return performMail(want, call, slot)
+        case FL_WANT_FILE: return performFile(want, call, slot)
         case FL_WANT_SLEEP: return performSleep(want, call, slot)
         case FL_WANT_ENV: return performEnv(want)
         case FL_WANT_TEST:

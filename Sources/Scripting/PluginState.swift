@@ -140,7 +140,7 @@ final class PluginState {
 
     private func checkRequirements(_ file: String, _ binding: PluginBinding, _ problems: inout [PluginProblem]) {
         let grants = Grants(binding.grants)
-        for grant in Self.requirements(in: manifest) where !grants.covers(grant) {
+        for grant in PluginRequirements(manifest).grants(with: binding.settings) where !grants.covers(grant) {
             problems.append(
                 PluginProblem(
                     file: file, message: "plugin \"\(binding.source.name)\" requires \(grant), which is not granted",

@@ -6,7 +6,7 @@ import Synchronization
 
 /// The outside as one plugin under test sees it: everything is recorded, time stands still unless it is moved, and
 /// what a test has not announced is refused and fails the test.
-final class TestWorld: StateReader, HTTPSender, MailSender, Clock, Sendable {
+final class TestWorld: StateReader, HTTPSender, MailSender, FileAppending, Clock, Sendable {
     private struct Contents {
         // 2024-01-01T00:00:00Z, so that a test's times don't depend on the day.
         var now = Timestamp(milliseconds: 1_704_067_200_000)
@@ -14,6 +14,8 @@ final class TestWorld: StateReader, HTTPSender, MailSender, Clock, Sendable {
         var rules: [(method: String, url: String, response: PackedValue)] = []
         var calls: [PackedValue] = []
         var mail: [PackedValue] = []
+        var files: [PackedValue] = []
+        var sizes: [String: Int] = [:]
         var unexpected: [String] = []
     }
 
@@ -95,15 +97,42 @@ final class TestWorld: StateReader, HTTPSender, MailSender, Clock, Sendable {
         }
     }
 
+    /// Keeps what was appended. A rule with the method `APPEND` and the file's name makes it fail.
+    func append(_ addition: FileAddition) async throws(FileFailure) -> FileAppended {
+        let result = contents.withLock { contents -> Result<FileAppended, FileFailure> in
+            let rule = contents.rules.last { $0.method == "APPEND" && $0.url == addition.name }
+            if let why = rule?.response["fail"].text { return .failure(.temporary(why)) }
+            let place = "\(addition.folder)/\(addition.name)"
+            contents.files.append(
+                .map([
+                    ("folder", .text(addition.folder)), ("name", .text(addition.name)),
+                    ("text", .string(addition.bytes)),
+                    ("max_size", addition.sizeMax.map { .integer(Int64($0)) } ?? .none),
+                ]))
+            contents.sizes[place, default: 0] += addition.bytes.count
+            return .success(FileAppended(size: contents.sizes[place]!))
+        }
+        return try result.get()
+    }
+
+    struct Record {
+        var calls: [PackedValue]
+        var mail: [PackedValue]
+        var files: [PackedValue]
+        var unexpected: [String]
+    }
+
     /// What happened since the last time it was asked.
-    func takeRecord() -> (calls: [PackedValue], mail: [PackedValue], unexpected: [String]) {
+    func takeRecord() -> Record {
         contents.withLock { contents in
             defer {
                 contents.calls = []
                 contents.mail = []
+                contents.files = []
                 contents.unexpected = []
             }
-            return (contents.calls, contents.mail, contents.unexpected)
+            return Record(
+                calls: contents.calls, mail: contents.mail, files: contents.files, unexpected: contents.unexpected)
         }
     }
 }
@@ -199,7 +228,7 @@ actor PluginTestBench {
             table[key].text.map { [$0] } ?? (table[key].items ?? []).compactMap(\.text)
         }
         var grants = names("http").map(PluginGrant.http) + names("publish").map(PluginGrant.publish)
-        grants += names("env").map(PluginGrant.env)
+        grants += names("env").map(PluginGrant.env) + names("file").map(PluginGrant.file)
         if table["mail"] == .boolean(true) || (table.items ?? []).contains(.text("mail")) { grants.append(.mail) }
         return grants
     }
@@ -226,16 +255,15 @@ actor PluginTestBench {
         }
         let places = Dictionary(uniqueKeysWithValues: deliveries.enumerated().map { ($1.id, $0) })
         settlements.sort { places[$0.delivery] ?? 0 < places[$1.delivery] ?? 0 }
-        return .values([result(settlements, record.calls, record.mail)])
+        return .values([result(settlements, record)])
     }
 
     /// What a test looks at: the outcome of the first event, `outcomes` of all, and everything that was done.
-    private func result(
-        _ settlements: [Settlement], _ calls: [PackedValue], _ mail: [PackedValue]
-    ) -> PackedValue {
+    private func result(_ settlements: [Settlement], _ record: TestWorld.Record) -> PackedValue {
         let outcomes = settlements.map { PackedValue.text($0.outcome.name) }
         var fields: [(key: String, value: PackedValue)] = [
-            ("calls", .array(calls)), ("mail", .array(mail)), ("outcomes", .array(outcomes)), ("outcome", outcomes[0]),
+            ("calls", .array(record.calls)), ("mail", .array(record.mail)), ("files", .array(record.files)),
+            ("outcomes", .array(outcomes)), ("outcome", outcomes[0]),
         ]
         switch settlements[0].outcome {
         case .ack, .returned: break

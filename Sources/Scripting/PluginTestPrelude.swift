@@ -116,6 +116,7 @@ enum PluginTestPrelude {
 
         function t.entry(ctx, index)
           json = ctx.json
+          t.json = json
           if index == 0 then
             local names = {}
             for i, case in ipairs(cases) do names[i] = case.name end

@@ -10,7 +10,7 @@ package struct PluginInspection: Sendable {
     package var names: [NameFinding] = []
     package var version: String?
     package var takesBatches = false
-    package var requires: [PluginGrant] = []
+    package var requires = PluginRequirements()
     package var settings: [Setting] = []
 
     package struct Setting: Hashable, Sendable {
@@ -57,7 +57,7 @@ extension PluginInspection {
     fileprivate mutating func read(_ manifest: PackedValue) {
         version = manifest["version"].text
         takesBatches = manifest["handle_batch"] == .other("function")
-        requires = PluginState.requirements(in: manifest)
+        requires = PluginRequirements(manifest)
         settings = (manifest["config"].pairs ?? []).sorted { $0.key < $1.key }.map { name, field in
             let fallback = field["default"]
             return Setting(
@@ -93,17 +93,5 @@ extension PluginState {
             }
         }
         return good
-    }
-
-    /// `requires` of a plugin's table, in the words of routes.conf's `allow`.
-    static func requirements(in manifest: PackedValue) -> [PluginGrant] {
-        let required = manifest["requires"]
-        func names(_ key: String) -> [String] {
-            required[key].text.map { [$0] } ?? (required[key].items ?? []).compactMap(\.text)
-        }
-        var grants = names("http").map(PluginGrant.http) + names("publish").map(PluginGrant.publish)
-        grants += names("env").map(PluginGrant.env)
-        if required["mail"] == .boolean(true) { grants.append(.mail) }
-        return grants
     }
 }

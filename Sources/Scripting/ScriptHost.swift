@@ -34,8 +34,8 @@ package final class ScriptHost: Sendable {
     /// Loads a plugin into a test's own world.
     func load(_ binding: PluginBinding, world: TestWorld) async throws(PluginError) -> LuaDestination {
         var services = ScriptServices(
-            state: world, http: world, mail: world, clock: world, logger: services.logger, environment: { _ in nil },
-            metric: { _, _, _ in })
+            state: world, http: world, mail: world, files: world, clock: world, logger: services.logger,
+            environment: { _ in nil }, metric: { _, _, _ in })
         services.advance = { world.advance($0) }
         return try await load(binding, services)
     }

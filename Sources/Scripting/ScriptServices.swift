@@ -9,6 +9,7 @@ package struct ScriptServices: Sendable {
     package var state: any StateReader
     package var http: any HTTPSender
     package var mail: any MailSender
+    package var files: any FileAppending
     package var clock: any Clock
     package var logger: Logger
     /// A variable of the process's environment.
@@ -20,13 +21,15 @@ package struct ScriptServices: Sendable {
     var advance: (@Sendable (Duration) -> Void)?
 
     package init(
-        state: any StateReader, http: any HTTPSender, mail: any MailSender, clock: any Clock, logger: Logger,
+        state: any StateReader, http: any HTTPSender, mail: any MailSender, files: any FileAppending, clock: any Clock,
+        logger: Logger,
         environment: @escaping @Sendable (String) -> String?,
         metric: @escaping @Sendable (_ subscriber: String, _ name: String, _ amount: Double) -> Void
     ) {
         self.state = state
         self.http = http
         self.mail = mail
+        self.files = files
         self.clock = clock
         self.logger = logger
         self.environment = environment

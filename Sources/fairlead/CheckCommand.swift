@@ -106,7 +106,7 @@ extension ScriptServices {
     /// For checks: nothing is read, sent or written.
     static func offline() -> ScriptServices {
         ScriptServices(
-            state: NoState(), http: NoNetwork(), mail: NoMail(), clock: SystemClock(),
+            state: NoState(), http: NoNetwork(), mail: NoMail(), files: NoFiles(), clock: SystemClock(),
             logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() },
             environment: { ProcessInfo.processInfo.environment[$0] }, metric: { _, _, _ in })
     }
@@ -127,6 +127,12 @@ extension ScriptServices {
     private struct NoMail: MailSender {
         func send(_ message: MailMessage) async throws(MailFailure) {
             throw .refused("a check sends no mail")
+        }
+    }
+
+    private struct NoFiles: FileAppending {
+        func append(_ addition: FileAddition) async throws(FileFailure) -> FileAppended {
+            throw .refused("a check writes nothing")
         }
     }
 }

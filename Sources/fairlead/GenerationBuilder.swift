@@ -180,7 +180,7 @@ extension PluginBinding {
 }
 
 extension PluginSetting {
-    fileprivate init(_ setting: Setting) {
+    init(_ setting: Setting) {
         self.init(setting.name, PluginValue(setting.value))
     }
 }

@@ -166,7 +166,7 @@ private struct PluginSummary {
             if let fallback = setting.fallback { words.append("default \(fallback)") }
             lines.append("  setting   " + words.joined(separator: ", ") + (setting.doc.map { ": \($0)" } ?? ""))
         }
-        for grant in inspection.requires { lines.append("  requires  \(grant)\(state(of: grant))") }
+        for item in inspection.requires.items { lines.append("  requires  \(item.description)\(state(of: item))") }
         if users.isEmpty {
             lines.append("  used by   nobody")
         } else {
@@ -176,9 +176,14 @@ private struct PluginSummary {
         return lines.joined(separator: "\n")
     }
 
-    private func state(of grant: PluginGrant) -> String {
+    private func state(of item: PluginRequirements.Item) -> String {
         guard !users.isEmpty else { return "" }
-        let without = users.filter { user in !user.grants.map(PluginGrant.init).cover(grant) }.map(\.name)
+        let without = users.filter { user in
+            guard case .run(_, let settings, _) = user.delivery,
+                let grant = item.grant(with: settings.map(PluginSetting.init))
+            else { return false }
+            return !user.grants.map(PluginGrant.init).cover(grant)
+        }.map(\.name)
         return without.isEmpty ? ": granted" : ": not granted to \(without.joined(separator: ", "))"
     }
 }

@@ -113,9 +113,6 @@ struct Run: AsyncParsableCommand {
             throw Self.refused(PluginDiagnostic.missing(plugin, in: folder).description)
         }
         var binding = route.map { PluginBinding($0, source) } ?? PluginBinding(subscriber: plugin, source: source)
-        if route == nil {
-            binding.grants = ScriptHost(services: .offline(), lanes: 1).inspect(source).requires
-        }
         // One event is all that comes, so nothing waits for a batch to fill.
         binding.batch = nil
         for text in allow { binding.grants.append(try Self.grant(text)) }
@@ -123,6 +120,10 @@ struct Run: AsyncParsableCommand {
             let (key, value) = try Self.pair(text, option: "--set")
             binding.settings.removeAll { $0.name == key }
             binding.settings.append(PluginSetting(key, Self.value(value)))
+        }
+        if route == nil {
+            let requires = ScriptHost(services: .offline(), lanes: 1).inspect(source).requires
+            binding.grants += requires.grants(with: binding.settings)
         }
         return binding
     }
@@ -141,8 +142,9 @@ struct Run: AsyncParsableCommand {
         case ("http", 2): return .http(words[1])
         case ("publish", 2): return .publish(words[1])
         case ("env", 2): return .env(words[1])
+        case ("file", 2): return .file(words[1])
         default:
-            throw refused("--allow \(text): write mail, or `http HOST`, `publish TOPIC`, `env NAME`")
+            throw refused("--allow \(text): write mail, or `http HOST`, `publish TOPIC`, `env NAME`, `file FOLDER`")
         }
     }
 

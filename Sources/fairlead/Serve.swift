@@ -73,7 +73,10 @@ struct Serve: AsyncParsableCommand {
         _ clock: any Events.Clock, _ log: Logger
     ) async throws {
         let mail = CurrentMail()
-        let outsideWorld = ScriptWorld(sender: sender, mail: mail, clock: clock, log: log)
+        let outsideWorld = ScriptWorld(
+            sender: sender, mail: mail,
+            files: FileAppender(base: GenerationBuilder.path("", besides: config), clock: clock),
+            clock: clock, log: log)
         let path = GenerationBuilder.path(table.server.data, besides: config)
         let folder = try Self.unwrap { () throws(DataFolder.Refusal) in try DataFolder(path) }
         let storage = try Self.unwrap { () throws(Failure) in
@@ -172,12 +175,13 @@ struct Storage {
 struct ScriptWorld {
     let sender: any HTTPSender
     let mail: CurrentMail
+    let files: FileAppender
     let clock: any Events.Clock
     let log: Logger
 
     func services(state: any StateReader) -> ScriptServices {
         ScriptServices(
-            state: state, http: sender, mail: mail, clock: clock, logger: log,
+            state: state, http: sender, mail: mail, files: files, clock: clock, logger: log,
             environment: { ProcessInfo.processInfo.environment[$0] },
             metric: { subscriber, name, amount in
                 FloatingPointCounter(

@@ -244,6 +244,7 @@ struct FakeServices: Sendable {
     let state: MemoryState
     let http = FakeHTTP()
     let mail = FakeMail()
+    var files: any FileAppending = TestWorld()
     let logs = LogRecorder()
     let metrics = MetricRecorder()
     var environment: [String: String] = [:]
@@ -256,7 +257,7 @@ struct FakeServices: Sendable {
     var services: ScriptServices {
         let (logs, metrics, environment) = (logs, metrics, environment)
         return ScriptServices(
-            state: state, http: http, mail: mail, clock: FixedClock(),
+            state: state, http: http, mail: mail, files: files, clock: FixedClock(),
             logger: Logger(label: "test") { _ in LogRecorder.Handler(recorder: logs) },
             environment: { environment[$0] }, metric: { metrics.add($0, $1, $2) })
     }

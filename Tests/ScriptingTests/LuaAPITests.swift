@@ -138,7 +138,7 @@ struct LuaAPITests {
         let real = try await found(
             """
             add("", ctx)
-            for _, name in ipairs { "log", "http", "mail", "state", "json", "crypto" } do add(name .. ".", ctx[name]) end
+            for _, name in ipairs { "log", "http", "mail", "file", "state", "json", "crypto" } do add(name .. ".", ctx[name]) end
             assert(type(ctx.idempotency_key) == "string")
             found[#found + 1] = "idempotency_key"
             """)

@@ -7,6 +7,8 @@ import Synchronization
 /// An HTTP endpoint on a thread of its own that takes everything, and remembers it.
 final class Sink: Sendable {
     struct Request: Sendable {
+        /// `POST /path`
+        var line: String
         /// The `ce-id` header.
         var id: String
         var body: [UInt8]
@@ -69,6 +71,7 @@ final class Sink: Sendable {
         let length = header("content-length").flatMap { Int($0) } ?? 0
         guard bytes.count >= end.upperBound + length else { return nil }
         let body = Array(bytes[end.upperBound..<(end.upperBound + length)])
-        return (Request(id: header("ce-id") ?? "", body: body), Array(bytes[(end.upperBound + length)...]))
+        let line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
+        return (Request(line: line, id: header("ce-id") ?? "", body: body), Array(bytes[(end.upperBound + length)...]))
     }
 }

@@ -65,7 +65,7 @@ table() {
 port=$(free_port) warehouse_port=$(free_port) slack_port=$(free_port)
 cp "$repository/routes.conf" "$folder/"
 mkdir "$folder/Plugins"
-cp "$repository"/Plugins/*.lua "$folder/Plugins/"
+cp -R "$repository"/Plugins/*.lua "$repository/Plugins/lib" "$folder/Plugins/"
 rm "$folder/Plugins/slack.lua" "$folder/Plugins/slack_test.lua"
 sed -i "s/127.0.0.1:8080/127.0.0.1:$port/; s/127.0.0.1:9090/127.0.0.1:$warehouse_port/" "$folder/routes.conf"
 cd "$folder"

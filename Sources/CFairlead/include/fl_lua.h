@@ -98,6 +98,7 @@ enum {
     FL_WANT_SLEEP,
     FL_WANT_ENV,
     FL_WANT_TEST,
+    FL_WANT_FILE,
 };
 
 enum { FL_LOG_DEBUG = 0, FL_LOG_INFO = 1, FL_LOG_WARN = 2, FL_LOG_ERROR = 3, FL_LOG_METRIC = 4 };
