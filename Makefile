@@ -3,6 +3,8 @@
 #   make demo    see it work: builds, starts a shop, breaks things and mends them
 #   make test    everything that CI checks
 #   make run     the server, with the routes.conf of this folder
+#   make soak    the long runs: the Lua host under sanitizers and valgrind, and what is left of 100,000 stopped handlers
+#   make fuzz    bytes of any kind for whatever reads bytes
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,7 +15,7 @@ PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-ope
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps build release run demo test lint format bench fuzz clean
+.PHONY: help deps build release run demo test lint format bench fuzz fuzz-lua soak soak-lua clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -65,15 +67,64 @@ bench: release
 
 # Of each fuzzer. What it finds is left in .build/fuzz, what it learned in .build/corpus.
 FUZZ_SECONDS := 600
+LUA_FUZZ_FLAGS = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=.build/fuzz/
 FUZZ_FLAGS := -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=Tests/Fuzz/routes.dict -artifact_prefix=.build/fuzz/
 
-fuzz: deps
+fuzz: deps fuzz-lua
 	for f in RoutesFuzz FilterFuzz; do FUZZ=1 swift build -c release --scratch-path .build/fuzz --product $$f; done
 	mkdir -p .build/corpus/routes .build/corpus/filter
 	cp routes.conf Tests/RoutesTests/Fixtures/shop.conf Tests/RoutesTests/Fixtures/Bad/*.txt .build/corpus/routes
 	grep -rhoP '(?<=where ).*' routes.conf Tests/RoutesTests | split -l 1 -a 4 - .build/corpus/filter/
 	.build/fuzz/release/RoutesFuzz $(FUZZ_FLAGS) -max_len=3000 .build/corpus/routes
 	.build/fuzz/release/FilterFuzz $(FUZZ_FLAGS) -max_len=600 .build/corpus/filter
+
+# The Lua host by itself, in C: its fuzzers, and a run through everything that Tests/Offenders knows, under the sanitizers and
+# under valgrind. At the end one handler is stopped SOAK_KILLS times.
+SOAK_ROUNDS := 20
+SOAK_KILLS := 100000
+LUA_HOST := Sources/CFairlead/crc32c.c $(wildcard Sources/CFairlead/lua_*.c)
+LUA_HOST_CPP := $(wildcard Sources/CFairlead/*.cpp)
+LUA_HOST_DEPENDS := $(LUA_HOST) $(LUA_HOST_CPP) $(wildcard Sources/CFairlead/*.h Sources/CFairlead/include/*.h) \
+  $(wildcard Tests/Fuzz/LuaHost/*)
+# valgrind reads no newer debug information than DWARF 4.
+LUA_HOST_FLAGS = -gdwarf-4 -O1 -fno-omit-frame-pointer -I$(CURDIR)/Sources/CFairlead/include $$(pkg-config --cflags lua5.4)
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+VALGRIND := valgrind --quiet --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite,indirect
+
+# $(1) the program, $(2) flags for all of it, $(3) flags for its link
+define lua-host-program
+	@mkdir -p $(dir $@)objects.$(@F)
+	cd $(dir $@)objects.$(@F) && clang -std=gnu11 -c $(2) $(LUA_HOST_FLAGS) $(addprefix $(CURDIR)/,$(LUA_HOST))
+	cd $(dir $@)objects.$(@F) && clang++ -std=gnu++17 -c $(2) $(LUA_HOST_FLAGS) \
+	  $(addprefix $(CURDIR)/,$(LUA_HOST_CPP) Tests/Fuzz/LuaHost/$(1).cpp)
+	clang++ $(3) $(dir $@)objects.$(@F)/*.o $$(pkg-config --libs lua5.4) -lsimdjson -lpthread -o $@
+endef
+
+.build/soak/soak: $(LUA_HOST_DEPENDS)
+	$(call lua-host-program,soak,,)
+
+.build/soak/soak-sanitized: $(LUA_HOST_DEPENDS)
+	$(call lua-host-program,soak,$(SANITIZE),$(SANITIZE))
+
+.build/fuzz/lua-%: $(LUA_HOST_DEPENDS)
+	$(call lua-host-program,$*_fuzz,$(SANITIZE) -fsanitize=fuzzer-no-link,$(SANITIZE) -fsanitize=fuzzer)
+
+soak: soak-lua
+
+soak-lua: deps .build/soak/soak .build/soak/soak-sanitized
+	@command -v valgrind >/dev/null || { \
+	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq valgrind >/dev/null; }
+	.build/soak/soak-sanitized Tests/Offenders/offenders.lua $(SOAK_ROUNDS) 10000
+	$(VALGRIND) .build/soak/soak Tests/Offenders/offenders.lua 1 500
+	.build/soak/soak Tests/Offenders/offenders.lua $(SOAK_ROUNDS) $(SOAK_KILLS)
+	swift build --build-tests
+	SOAK_KILLS=$(SOAK_KILLS) swift test --skip-build --disable-xctest --filter KillTests
+
+fuzz-lua: deps .build/fuzz/lua-json .build/fuzz/lua-script
+	mkdir -p .build/corpus/lua-json .build/corpus/lua-script
+	cp Plugins/*.lua .build/corpus/lua-script
+	.build/fuzz/lua-json $(LUA_FUZZ_FLAGS) -max_len=600 .build/corpus/lua-json
+	.build/fuzz/lua-script $(LUA_FUZZ_FLAGS) -max_len=1500 -rss_limit_mb=4096 .build/corpus/lua-script
 
 clean:
 	rm -rf .build

@@ -28,6 +28,7 @@ local c0 = {}
 ---@field log fairlead.Log The server's log.
 ---@field http fairlead.HTTP Requests to granted hosts.
 ---@field mail fairlead.Mail Mail, where granted.
+---@field file fairlead.File Files in granted folders.
 ---@field state fairlead.State What the subscriber remembers.
 ---@field json fairlead.JSON JSON text.
 ---@field crypto fairlead.Crypto Digests, signatures, encodings, randomness.
@@ -167,15 +168,36 @@ local c4 = {}
 ---@return true
 function c4.send(message) end
 
+---Files in the folders that `allow file` names.
+---@class fairlead.File
+local c5 = {}
+
+---Appends the text, or the table as a line of JSON, and returns when it is on disk. Raises: no folder is granted; the name leaves the folder; the disk fails (a retry).
+---
+---```lua
+---ctx.file.append("orders.ndjson", { id = event.id, data = event.data })
+---```
+---@param name string
+---@param content string|table
+---@param options? fairlead.AppendOptions
+---@return true
+function c5.append(name, content, options) end
+
+---How `ctx.file.append` appends.
+---@class fairlead.AppendOptions
+---@field max_size? integer Bytes; a file that would grow beyond it is set aside first.
+---@field folder? string Which of several granted folders.
+local c6 = {}
+
 ---Private to the subscriber, durable. Writes are seen by the same call at once; they are committed together with the acknowledgement, or not at all. Keys are 1 to 512 bytes of UTF-8, values are JSON of up to 256 KiB; one call may write 1,000 keys.
 ---@class fairlead.State
-local c5 = {}
+local c7 = {}
 
 ---The value, or the default where there is none.
 ---@param key string
 ---@param default? any
 ---@return any
-function c5.get(key, default) end
+function c7.get(key, default) end
 
 ---Sets a value. Raises: the value is nil, can't be JSON, or is too large; outside of handling an event.
 ---
@@ -185,7 +207,7 @@ function c5.get(key, default) end
 ---@param key string
 ---@param value any
 ---@param options? fairlead.PutOptions
-function c5.put(key, value, options) end
+function c7.put(key, value, options) end
 
 ---Adds to a number, 0 where there is none; the sum. Adds of concurrent calls never lose one another. Raises: the key holds something that is no number; outside of handling an event.
 ---
@@ -195,11 +217,11 @@ function c5.put(key, value, options) end
 ---@param key string
 ---@param amount? number
 ---@return number
-function c5.add(key, amount) end
+function c7.add(key, amount) end
 
 ---Removes a key, if it is there. Raises: outside of handling an event.
 ---@param key string
-function c5.delete(key) end
+function c7.delete(key) end
 
 ---Entries in the order of their keys, up to 1,000. Raises: an option it doesn't have.
 ---
@@ -209,21 +231,21 @@ function c5.delete(key) end
 ---@param prefix? string
 ---@param options? fairlead.ListOptions
 ---@return fairlead.StateEntry[]
-function c5.list(prefix, options) end
+function c7.list(prefix, options) end
 
 ---JSON text.
 ---@class fairlead.JSON
-local c6 = {}
+local c8 = {}
 
 ---Keys are sorted. An empty table is an object, unless `array` marked it. Raises: a function, a table that contains itself, a list with gaps, text that is not UTF-8, a secret.
 ---@param value any
 ---@return string
-function c6.encode(value) end
+function c8.encode(value) end
 
 ---The value. Raises: it is no JSON.
 ---@param text string
 ---@return any
-function c6.decode(text) end
+function c8.decode(text) end
 
 ---Marks a table as a list, so that it is `[]` even when empty. Raises: it has a metatable.
 ---
@@ -232,16 +254,16 @@ function c6.decode(text) end
 ---```
 ---@param list? table
 ---@return table
-function c6.array(list) end
+function c8.array(list) end
 
 ---Digests are bytes; `hex` and `base64` make text of them.
 ---@class fairlead.Crypto
-local c7 = {}
+local c9 = {}
 
 ---32 bytes.
 ---@param bytes string
 ---@return string
-function c7.sha256(bytes) end
+function c9.sha256(bytes) end
 
 ---32 bytes.
 ---
@@ -251,22 +273,22 @@ function c7.sha256(bytes) end
 ---@param key string|fairlead.Secret
 ---@param bytes string
 ---@return string
-function c7.hmac_sha256(key, bytes) end
+function c9.hmac_sha256(key, bytes) end
 
 ---Lower-case digits.
 ---@param bytes string
 ---@return string
-function c7.hex(bytes) end
+function c9.hex(bytes) end
 
 ---With padding. Of a secret, a secret.
 ---@param bytes string|fairlead.Secret
 ---@return string|fairlead.Secret
-function c7.base64(bytes) end
+function c9.base64(bytes) end
 
 ---Random bytes. Raises: not 0 to 65,536 are asked for.
 ---@param count integer
 ---@return string
-function c7.random(count) end
+function c9.random(count) end
 
 ---Options of `ctx.http.get` and `ctx.http.post`.
 ---@class fairlead.HTTPOptions
@@ -275,7 +297,7 @@ function c7.random(count) end
 ---@field headers? table<string, string|number|fairlead.Secret> Request headers.
 ---@field raise? boolean `false` hands a bad answer back instead of raising.
 ---@field timeout? number|string At most the attempt's own, which is the default. `"5s"`.
-local c8 = {}
+local c10 = {}
 
 ---What `ctx.http.request` takes: the options above, and
 ---@class fairlead.HTTPRequest
@@ -286,18 +308,18 @@ local c8 = {}
 ---@field headers? table<string, string|number|fairlead.Secret> Request headers.
 ---@field raise? boolean `false` hands a bad answer back instead of raising.
 ---@field timeout? number|string At most the attempt's own, which is the default. `"5s"`.
-local c9 = {}
+local c11 = {}
 
 ---An answer.
 ---@class fairlead.HTTPResponse
 ---@field status integer Such as 200.
 ---@field headers table<string, string> By names in lower case.
 ---@field body string Up to 1 MiB; a longer one is a dead letter.
-local c10 = {}
+local c12 = {}
 
 ---The body decoded. Raises: it is no JSON.
 ---@return any
-function c10.json() end
+function c12.json() end
 
 ---What `ctx.mail.send` takes.
 ---@class fairlead.MailMessage
@@ -308,24 +330,24 @@ function c10.json() end
 ---@field subject? string The subject.
 ---@field text? string The plain text. This or `html` must be there.
 ---@field html? string The same in HTML.
-local c11 = {}
+local c13 = {}
 
 ---Options of `ctx.state.put`.
 ---@class fairlead.PutOptions
 ---@field ttl? number|string The key is gone after that: `"7d"`.
-local c12 = {}
+local c14 = {}
 
 ---Options of `ctx.state.list`.
 ---@class fairlead.ListOptions
 ---@field limit? integer At most so many.
 ---@field after? string Begins behind this key: the last one of the page before.
-local c13 = {}
+local c15 = {}
 
 ---An entry of `ctx.state.list`.
 ---@class fairlead.StateEntry
 ---@field key string Its key.
 ---@field value any Its value.
-local c14 = {}
+local c16 = {}
 
 ---Options of `ctx.publish`. Any other name of lower-case letters and digits becomes an extension attribute.
 ---@class fairlead.PublishOptions
@@ -338,13 +360,13 @@ local c14 = {}
 ---@field datacontenttype? string The media type of `data`, where it isn't JSON; `data` is then a string, sent as it is.
 ---@field dataschema? string The schema of `data`, as a URI.
 ---@field [string] string|integer|boolean|nil
-local c15 = {}
+local c17 = {}
 
 ---Options of `ctx.retry`.
 ---@class fairlead.RetryOptions
 ---@field after? number|string When, instead of the policy's backoff; at most an hour.
 ---@field reason? string Why, for whoever reads it.
-local c16 = {}
+local c18 = {}
 
 ---What `ctx.retry`, `ctx.dead` and `ctx.drop` give, and what a failed `ctx.http` or `ctx.mail` throws.
 ---@class fairlead.Outcome
@@ -353,12 +375,12 @@ local c16 = {}
 ---@field message? string Why.
 ---@field status? integer Of the answer, where `ctx.http` threw it.
 ---@field response? fairlead.HTTPResponse The answer, without `json()`, where there was one.
-local c17 = {}
+local c19 = {}
 
 ---A setting of `secret("NAME")`. Can't be read, compared or logged; text joined to it with `..` is a secret too.
 ---@class fairlead.Secret
 ---@operator concat(string|fairlead.Secret): fairlead.Secret
-local c18 = {}
+local c20 = {}
 
 ---What a plugin's file returns; or the handler alone, as a function.
 ---@class fairlead.Plugin
@@ -374,15 +396,16 @@ local c18 = {}
 ---@field init? fun(ctx: fairlead.Ctx) Called when it is loaded; an error refuses the reload.
 ---@field stop? fun(ctx: fairlead.Ctx, why: "reload"|"shutdown"|"removed") Called when it goes, for at most 5 s. May not come: don't rely on it.
 ---@field migrate? fun(state: table, from: integer) Reserved for changes of `state_version`.
-local c19 = {}
+local c21 = {}
 
 ---`requires` of a plugin's table.
 ---@class fairlead.Requires
----@field http? string|string[] Hosts.
----@field mail? boolean Mail.
----@field publish? string|string[] Topics.
+---@field http? string|string[] Hosts; `$webhook` is the host of the URL that the setting `webhook` says.
+---@field mail? boolean|string Mail; `$to`: where the setting `to` is set.
+---@field publish? string|string[] Topics; `$to` is the one that the setting `to` says.
 ---@field env? string|string[] Variables of the environment.
-local c20 = {}
+---@field file? boolean A folder to append to.
+local c22 = {}
 
 ---One entry of a plugin's `config`: `channel = { type = "string", default = "#sales" }`.
 ---@class fairlead.SettingField
@@ -394,16 +417,16 @@ local c20 = {}
 ---@field pattern? string A Lua pattern that the text must match.
 ---@field values? string[] Of an `enum`.
 ---@field doc? string For people; `fairlead plugin check` shows it.
-local c21 = {}
+local c23 = {}
 
 ---`local t = require "fairlead.test"`, in files whose name ends in `_test.lua`. Run by `fairlead test`.
 ---@class fairlead.Test
-local c22 = {}
+local c24 = {}
 
 ---Adds a case. Each starts with nothing loaded.
 ---@param name string
 ---@param body fun(t: fairlead.Test)
-function c22.test(name, body) end
+function c24.test(name, body) end
 
 ---Loads a plugin in the real sandbox, with a clock that stands still, and HTTP and mail that go nowhere. Raises: what `fairlead check` would refuse.
 ---
@@ -414,7 +437,7 @@ function c22.test(name, body) end
 ---@param settings? table<string, any>
 ---@param allow? fairlead.Requires
 ---@return fairlead.TestPlugin
-function c22.load(name, settings, allow) end
+function c24.load(name, settings, allow) end
 
 ---An event, with `id`, `source`, `type` and `topic` made up where they aren't given.
 ---
@@ -423,27 +446,27 @@ function c22.load(name, settings, allow) end
 ---```
 ---@param fields? table<string, any>
 ---@return fairlead.TestEvent
-function c22.event(fields) end
+function c24.event(fields) end
 
 ---Compares, tables by what is in them. Raises: they differ.
 ---@param found any
 ---@param expected any
 ---@param what? string
-function c22.eq(found, expected, what) end
+function c24.eq(found, expected, what) end
 
 ---Wants something true. Raises: it is false or nil.
 ---@param value any
 ---@param what? string
-function c22.ok(value, what) end
+function c24.ok(value, what) end
 
 ---Wants a text that the Lua pattern is found in. Raises: it is not.
 ---@param text string
 ---@param pattern string
-function c22.match(text, pattern) end
+function c24.match(text, pattern) end
 
 ---What `t.load` gives. Call its functions with a colon.
 ---@class fairlead.TestPlugin
-local c23 = {}
+local c25 = {}
 
 ---Announces a request and its answer; a `*` at the end of the URL stands for anything. A request that is not announced fails the test.
 ---
@@ -454,31 +477,31 @@ local c23 = {}
 ---@param url string
 ---@param response fairlead.TestAnswer
 ---@return fairlead.TestPlugin
-function c23:on(method, url, response) end
+function c25:on(method, url, response) end
 
 ---Delivers one event, and waits until it is settled. Raises: a request was not announced.
 ---@param event fairlead.TestEvent
 ---@return fairlead.TestResult
-function c23:handle(event) end
+function c25:handle(event) end
 
 ---Delivers several in one go. Raises: as `handle`.
 ---@param events fairlead.TestEvent[]
 ---@return fairlead.TestResult
-function c23:handle_batch(events) end
+function c25:handle_batch(events) end
 
 ---Sets the plugin's state.
 ---@param key string
 ---@param value any
-function c23:put(key, value) end
+function c25:put(key, value) end
 
 ---Reads the plugin's state, as committed.
 ---@param key string
 ---@return any
-function c23:get(key) end
+function c25:get(key) end
 
 ---Moves the clock.
 ---@param seconds number
-function c23:advance(seconds) end
+function c25:advance(seconds) end
 
 ---What `t.event` gives.
 ---@class fairlead.TestEvent
@@ -491,7 +514,7 @@ function c23:advance(seconds) end
 ---@field attempt? integer Default: 1.
 ---@field replay? boolean Default: false.
 ---@field [string] any
-local c24 = {}
+local c26 = {}
 
 ---How an announced request is answered.
 ---@class fairlead.TestAnswer
@@ -499,7 +522,7 @@ local c24 = {}
 ---@field headers? table<string, string> Of the answer.
 ---@field body? string Of the answer.
 ---@field fail? string No answer: `"timeout"`, or why there is no connection.
-local c25 = {}
+local c27 = {}
 
 ---What `handle` gives.
 ---@class fairlead.TestResult
@@ -510,8 +533,9 @@ local c25 = {}
 ---@field trace? string Where the error was thrown.
 ---@field calls fairlead.TestCall[] HTTP requests, in order.
 ---@field mail fairlead.MailMessage[] Mail that was sent; `to` and `cc` are lists.
+---@field files table<string, any>[] What was appended to files: `folder`, `name`, `text`, `max_size`.
 ---@field published table<string, any>[] Events that went out with the acknowledgement: `topic`, `type`, `data`, …
-local c26 = {}
+local c28 = {}
 
 ---A request that the plugin sent.
 ---@class fairlead.TestCall
@@ -520,6 +544,6 @@ local c26 = {}
 ---@field headers table<string, string> By names in lower case.
 ---@field body string As sent.
 ---@field json? any The body decoded, where it was JSON.
-local c27 = {}
+local c29 = {}
 
-return c22
+return c24

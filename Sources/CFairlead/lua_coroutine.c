@@ -128,6 +128,7 @@ static const char *status_of(lua_State *L, lua_State *co) {
 }
 
 static int step(lua_State *L, lua_State *co, int arguments, bool wrap);
+static int yield(lua_State *L);
 
 static int step_again(lua_State *L, int status, lua_KContext context) {
     (void)status;
@@ -152,6 +153,7 @@ static int step(lua_State *L, lua_State *co, int arguments, bool wrap) {
             if (lua_isyieldable(L)) return lua_yieldk(L, 0, wrap ? 1 : 0, step_again);
             // The want is taken back and answered on the spot, where the coroutine's own code sees the error.
             lua->wanting = false;
+            lua->bytes.length = lua->wants[lua->want_count].arguments.at;
             lua->answer_kind = -1;
             arguments = 0;
             continue;
@@ -167,7 +169,9 @@ static int step(lua_State *L, lua_State *co, int arguments, bool wrap) {
             return results + (wrap ? 0 : 1);
         }
         if (wrap) {
+            lua->running = co;
             lua_resetthread(co);
+            lua->running = L;
             if (lua->killed) fl_raise_kill(L);
             lua_xmove(co, L, 1);
             return lua_error(L);
@@ -178,7 +182,22 @@ static int step(lua_State *L, lua_State *co, int arguments, bool wrap) {
     }
 }
 
+/// Whether `co` stands in a call of ctx that the host has yet to answer, itself or through a coroutine that it resumed.
+/// Its top frame is a C function then; a coroutine that yielded by itself stands in `yield`.
+static bool waits_for_host(lua_State *co) {
+    lua_Debug debug;
+    if (lua_status(co) != LUA_YIELD || !lua_checkstack(co, 1) || !lua_getstack(co, 0, &debug)) return false;
+    lua_getinfo(co, "f", &debug);
+    bool waits = lua_tocfunction(co, -1) != yield;
+    lua_pop(co, 1);
+    return waits;
+}
+
 static bool can_start(lua_State *L, lua_State *co, const char **why) {
+    if (waits_for_host(co)) {
+        *why = "cannot resume a coroutine that waits for an answer to a call of ctx";
+        return false;
+    }
     if (lua_status(co) == LUA_OK && lua_gettop(co) == 0) {
         *why = "cannot resume dead coroutine";
         return false;
@@ -246,11 +265,26 @@ static int running(lua_State *L) {
     return 2;
 }
 
+/// Whether the watch on a call stopped `co` as well. An error that a hook raises leaves the coroutine's hooks switched off:
+/// a <close> variable that loops would never end.
+static bool was_stopped(lua_State *L, lua_State *co) {
+    int status = lua_status(co);
+    if (status == LUA_OK || status == LUA_YIELD || lua_gettop(co) == 0 || !lua_checkstack(co, 1)) return false;
+    lua_pushvalue(co, -1);
+    lua_xmove(co, L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fl_host(L)->kill_message);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
 static int close_coroutine(lua_State *L) {
     lua_State *co = check_coroutine(L, 1);
     char state = status_of(L, co)[0];
     if (state != 's' && state != 'd')
         return luaL_error(L, "cannot close a %s coroutine", status_of(L, co));
+    if (waits_for_host(co)) return luaL_error(L, "cannot close a coroutine that waits for an answer to a call of ctx");
+    if (was_stopped(L, co)) return luaL_error(L, "cannot close a coroutine that was stopped by its limits");
     fl_lua *lua = fl_host(L);
     lua->running = co;
     int result = lua_resetthread(co);

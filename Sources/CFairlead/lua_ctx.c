@@ -65,7 +65,7 @@ static int answered(lua_State *L, int status, lua_KContext kind) {
     (void)status;
     fl_lua *lua = fl_host(L);
     lua->wanting = false;
-    const uint8_t *at = lua->answer, *end = lua->answer + lua->answer_length;
+    const uint8_t *at = lua->answer, *end = at ? at + lua->answer_length : NULL;
     lua->answer = NULL;
     int base = lua_gettop(L);
     if (lua->answer_kind < 0) return luaL_error(L, "cannot wait here: a callback of string.gsub, table.sort or a metamethod runs; call ctx before or after it");

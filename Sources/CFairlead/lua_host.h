@@ -36,6 +36,8 @@ enum {
     FL_LOG_BYTES_MAX = 64 << 10,
     /// Bytes of a stack trace kept.
     FL_TRACE_MAX = 4 << 10,
+    /// Bytes of a buffer of the host that are kept from one call to the next.
+    FL_BUFFER_KEPT = 1 << 20,
     /// Values that table.unpack may return at once.
     FL_UNPACK_MAX = 100000,
 };
@@ -136,6 +138,8 @@ struct fl_lua {
     size_t ack_count, ack_capacity;
     fl_lua_end *ends;
     size_t end_count, end_capacity;
+    /// How many there were when the current call began.
+    size_t call_ends;
     fl_lua_want *wants;
     size_t want_count, want_capacity;
     fl_lua_log *logs;
@@ -177,6 +181,7 @@ void fl_open_libraries(lua_State *L);
 void fl_open_coroutine(lua_State *L);
 void fl_open_table(lua_State *L);
 void fl_open_patterns(lua_State *L);
+int fl_find(lua_State *L);
 /// Pushes the table behind a frozen one, or the value itself; returns whether it was frozen.
 bool fl_push_thawed(lua_State *L, int index);
 /// Puts a read-only view of the table on top in its place.

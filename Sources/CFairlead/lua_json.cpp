@@ -14,7 +14,18 @@
 namespace {
 
 thread_local simdjson::dom::parser parser;
-thread_local fl_bytes padded;
+
+/// Freed when the thread ends.
+struct OwnedBytes : fl_bytes {
+    OwnedBytes() : fl_bytes{} {}
+    ~OwnedBytes() { std::free(bytes); }
+    void forget() {
+        std::free(bytes);
+        static_cast<fl_bytes &>(*this) = fl_bytes{};
+    }
+};
+
+thread_local OwnedBytes padded;
 
 /// What is the same for a whole document.
 struct Walk {
@@ -29,7 +40,7 @@ void push(const Walk &walk, simdjson::dom::element value, int depth) {
     lua_State *L = walk.L;
     switch (value.type()) {
     case element_type::ARRAY: {
-        if (depth > FL_DEPTH_MAX) luaL_error(L, "JSON is nested deeper than %d levels", int(FL_DEPTH_MAX));
+        if (depth >= FL_DEPTH_MAX) luaL_error(L, "JSON is nested deeper than %d levels", int(FL_DEPTH_MAX));
         luaL_checkstack(L, 4, nullptr);
         auto array = value.get_array().value_unsafe();
         lua_createtable(L, int(array.size()), 0);
@@ -44,7 +55,7 @@ void push(const Walk &walk, simdjson::dom::element value, int depth) {
         return;
     }
     case element_type::OBJECT: {
-        if (depth > FL_DEPTH_MAX) luaL_error(L, "JSON is nested deeper than %d levels", int(FL_DEPTH_MAX));
+        if (depth >= FL_DEPTH_MAX) luaL_error(L, "JSON is nested deeper than %d levels", int(FL_DEPTH_MAX));
         luaL_checkstack(L, 5, nullptr);
         auto object = value.get_object().value_unsafe();
         lua_createtable(L, 0, int(object.size()));
@@ -71,8 +82,14 @@ void push(const Walk &walk, simdjson::dom::element value, int depth) {
     }
 }
 
-/// Copies the text with an exponent after each integer of 20 digits or more, which simdjson refuses and a double holds
-/// as well as it can.
+/// Whether digits are more than a 64-bit integer holds.
+bool is_too_wide(const uint8_t *digits, size_t count, bool negative) {
+    if (count != 19) return count > 19;
+    return std::memcmp(digits, negative ? "9223372036854775808" : "9223372036854775807", 19) > 0;
+}
+
+/// Copies the text with an exponent after each integer that has no room in 64 bits, which simdjson refuses and a double
+/// holds as well as it can.
 void widen_integers(const uint8_t *bytes, size_t length) {
     padded.length = 0;
     fl_bytes_reserve(&padded, length + length / 10 + FL_RECORD_PADDING + 16);
@@ -90,7 +107,8 @@ void widen_integers(const uint8_t *bytes, size_t length) {
             for (; i < length && (std::strchr("0123456789+-.eE", bytes[i]) && bytes[i]); i++)
                 if (bytes[i] < '0' || bytes[i] > '9') integer = false;
             fl_bytes_append(&padded, bytes + from, i - from);
-            if (integer && i - from >= 19) fl_bytes_append(&padded, "e0", 2);
+            if (integer && is_too_wide(bytes + from, i - from, from > 0 && bytes[from - 1] == '-'))
+                fl_bytes_append(&padded, "e0", 2);
         } else {
             if (c == '"') quoted = true;
             fl_bytes_u8(&padded, c);
@@ -100,6 +118,9 @@ void widen_integers(const uint8_t *bytes, size_t length) {
 }
 
 simdjson::error_code parse(const uint8_t *bytes, size_t length, simdjson::dom::element &root) {
+    // A parser takes about 14 bytes for each of the longest text that it has seen.
+    if (parser.capacity() > FL_BUFFER_KEPT && length <= FL_BUFFER_KEPT) parser = simdjson::dom::parser();
+    if (padded.capacity > 2 * FL_BUFFER_KEPT && length <= FL_BUFFER_KEPT && bytes != padded.bytes) padded.forget();
     return parser.parse(bytes, length, false).get(root);
 }
 
@@ -136,6 +157,7 @@ void write_string(Writer &w, const char *text, size_t length) {
     if (!fl_is_utf8(reinterpret_cast<const uint8_t *>(text), length))
         luaL_error(w.L, "a string of %d bytes is not UTF-8 and can't be JSON; ctx.crypto.base64 makes text of it",
                    int(length));
+    fl_tick(w.L, uint32_t(length >> 6) + 1);
     fl_bytes_reserve(&out, length + 2);
     fl_bytes_u8(&out, '"');
     size_t from = 0;
@@ -205,7 +227,7 @@ void write_object(Writer &w, int index, int depth) {
         count++;
         fl_tick(L, 2);
     }
-    std::qsort(keys.bytes + base, count, sizeof(Key), compare_keys);
+    if (count > 1) std::qsort(keys.bytes + base, count, sizeof(Key), compare_keys);
     fl_bytes_u8(&w.lua->scratch, '{');
     for (size_t i = 0; i < count; i++) {
         Key key;

@@ -93,6 +93,7 @@ bool fl_is_over(fl_lua *lua) {
 void fl_raise_kill(lua_State *L) {
     // From here on at each instruction, so that nothing that catches errors or runs on the way out goes on.
     lua_sethook(L, fl_hook, LUA_MASKCOUNT, 1);
+    lua_checkstack(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, fl_host(L)->kill_message);
     lua_error(L);
     abort();

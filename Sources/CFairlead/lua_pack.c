@@ -71,13 +71,20 @@ static void pack_table(lua_State *L, int index, fl_bytes *out, size_t start, int
                 fl_bytes_u32(out, (uint32_t)key_length);
                 fl_bytes_append(out, key, key_length);
             } else {
-                // A copy, since converting a key in place would confuse lua_next.
-                lua_pushvalue(L, -2);
-                fl_push_text(L, -1);
+                // Of the key's own: its __tostring could log, and that would go into the midst of this value. And a copy,
+                // since converting a key in place would confuse lua_next.
+                int type = lua_type(L, -2);
+                if (type == LUA_TNUMBER || type == LUA_TBOOLEAN) {
+                    lua_pushvalue(L, -2);
+                    fl_push_text(L, -1);
+                    lua_remove(L, -2);
+                } else {
+                    lua_pushstring(L, lua_typename(L, type));
+                }
                 key = lua_tolstring(L, -1, &key_length);
                 fl_bytes_u32(out, (uint32_t)key_length);
                 fl_bytes_append(out, key, key_length);
-                lua_pop(L, 2);
+                lua_pop(L, 1);
             }
             pack_value(L, -1, out, start, depth + 1);
             lua_pop(L, 1);

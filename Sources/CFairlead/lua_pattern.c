@@ -309,7 +309,7 @@ static int search(lua_State *L, bool find) {
     return 1;
 }
 
-static int find(lua_State *L) { return search(L, true); }
+int fl_find(lua_State *L) { return search(L, true); }
 static int match(lua_State *L) { return search(L, false); }
 
 /// Upvalues: text, pattern, offset to go on from, end of the last match or -1.
@@ -451,7 +451,7 @@ static int gsub(lua_State *L) {
 void fl_open_patterns(lua_State *L) {
     lua_getglobal(L, "string");
     static const luaL_Reg functions[] = {
-        {"find", find}, {"match", match}, {"gmatch", gmatch}, {"gsub", gsub}, {NULL, NULL},
+        {"find", fl_find}, {"match", match}, {"gmatch", gmatch}, {"gsub", gsub}, {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
     lua_pop(L, 1);

@@ -21,8 +21,20 @@ static fl_lua_run_of_bytes keep(fl_lua *lua, const char *text, size_t length) {
 
 static fl_lua_run_of_bytes keep_text(fl_lua *lua, const char *text) { return keep(lua, text, strlen(text)); }
 
+/// Gives back what one large value made of a buffer.
+static void trim(fl_bytes *buffer) {
+    buffer->length = 0;
+    if (buffer->capacity <= FL_BUFFER_KEPT) return;
+    free(buffer->bytes);
+    *buffer = (fl_bytes){0};
+}
+
 static void start_report(fl_lua *lua) {
-    lua->bytes.length = 0;
+    trim(&lua->bytes);
+    trim(&lua->scratch);
+    trim(&lua->keys);
+    lua->killed = 0;
+    lua->call_ends = 0;
     lua->ack_count = lua->end_count = lua->want_count = lua->log_count = 0;
     lua->events = NULL;
     lua->event_count = lua->next = 0;
@@ -84,6 +96,7 @@ static void begin(fl_lua *lua, fl_slot *slot, int kind, uint64_t tag, uint64_t c
     lua->refusals = 0;
     lua->wanting = false;
     lua->current = slot;
+    lua->call_ends = lua->end_count;
 }
 
 static void finish(fl_lua *lua, fl_slot *slot) {
@@ -124,44 +137,46 @@ static fl_lua_run_of_bytes keep_trace(lua_State *L, fl_lua *lua, lua_State *co) 
     return run;
 }
 
-static fl_lua_run_of_bytes keep_reason_of(fl_lua *lua, lua_State *co, int index) {
+/// What follows reads a call's results and errors on the main thread: an error raised on the call's own coroutine would
+/// find no pcall there, and close its variables on the way to one.
+static fl_lua_run_of_bytes keep_reason_of(fl_lua *lua, lua_State *L, int index) {
     fl_lua_run_of_bytes run = {0, 0};
-    if (lua_getiuservalue(co, index, 1) == LUA_TSTRING) {
+    if (lua_getiuservalue(L, index, 1) == LUA_TSTRING) {
         size_t length;
-        const char *text = lua_tolstring(co, -1, &length);
+        const char *text = lua_tolstring(L, -1, &length);
         run = keep(lua, text, length);
     }
-    lua_pop(co, 1);
+    lua_pop(L, 1);
     return run;
 }
 
 /// Raw: the script's own metamethods may not run here.
-static fl_lua_run_of_bytes keep_error(fl_lua *lua, lua_State *co, int index) {
+static fl_lua_run_of_bytes keep_error(fl_lua *lua, lua_State *L, int index) {
     size_t length;
-    index = lua_absindex(co, index);
-    if (lua_type(co, index) == LUA_TSTRING || lua_type(co, index) == LUA_TNUMBER) {
-        lua_pushvalue(co, index);
-        const char *text = lua_tolstring(co, -1, &length);
+    index = lua_absindex(L, index);
+    if (lua_type(L, index) == LUA_TSTRING || lua_type(L, index) == LUA_TNUMBER) {
+        lua_pushvalue(L, index);
+        const char *text = lua_tolstring(L, -1, &length);
         fl_lua_run_of_bytes run = keep(lua, text, length);
-        lua_pop(co, 1);
+        lua_pop(L, 1);
         return run;
     }
-    if (lua_type(co, index) == LUA_TTABLE) {
+    if (lua_type(L, index) == LUA_TTABLE) {
         static const char *const names[] = {"message", "reason", "error"};
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            lua_pushstring(co, names[i]);
-            bool found = lua_rawget(co, index) == LUA_TSTRING;
+            lua_pushstring(L, names[i]);
+            bool found = lua_rawget(L, index) == LUA_TSTRING;
             fl_lua_run_of_bytes run = {0, 0};
             if (found) {
-                const char *text = lua_tolstring(co, -1, &length);
+                const char *text = lua_tolstring(L, -1, &length);
                 run = keep(lua, text, length);
             }
-            lua_pop(co, 1);
+            lua_pop(L, 1);
             if (found) return run;
         }
     }
     char text[80];
-    snprintf(text, sizeof text, "an error value that is a %s was thrown", lua_typename(co, lua_type(co, index)));
+    snprintf(text, sizeof text, "an error value that is a %s was thrown", lua_typename(L, lua_type(L, index)));
     return keep_text(lua, text);
 }
 
@@ -186,7 +201,8 @@ static fl_lua_run_of_bytes keep_kill(fl_lua *lua, fl_slot *slot) {
 static void end_with_error(lua_State *L, fl_lua *lua, fl_slot *slot, int status) {
     lua_State *co = slot->co;
     uint8_t killed = lua->killed;
-    if (status == LUA_ERRMEM && !killed) killed = lua->killed = FL_LUA_KILLED_MEMORY;
+    // The error stays where it is as well: <close> variables are shown it.
+    if ((status == LUA_ERRMEM || !lua_checkstack(co, 1)) && !killed) killed = lua->killed = FL_LUA_KILLED_MEMORY;
     if (killed) {
         fl_lua_run_of_bytes reason = keep_kill(lua, slot);
         fl_lua_run_of_bytes trace = keep_trace(L, lua, co);
@@ -198,14 +214,20 @@ static void end_with_error(lua_State *L, fl_lua *lua, fl_slot *slot, int status)
         finish(lua, slot);
         return;
     }
-    fl_outcome *outcome = fl_to_outcome(co, -1);
-    fl_lua_run_of_bytes reason =
-        outcome ? keep_reason_of(lua, co, lua_gettop(co)) : keep_error(lua, co, -1);
+    if (status == LUA_YIELD) {
+        lua_pushliteral(L, "it yielded outside a coroutine of its own");
+    } else {
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+    }
+    fl_outcome *outcome = fl_to_outcome(L, -1);
+    fl_lua_run_of_bytes reason = outcome ? keep_reason_of(lua, L, lua_gettop(L)) : keep_error(lua, L, -1);
     fl_lua_run_of_bytes trace = keep_trace(L, lua, co);
     fl_lua_end *end = add_end(lua, slot, outcome ? outcome->kind : FL_LUA_RETRY, FL_LUA_THREW);
     if (outcome) end->after = outcome->after;
     end->reason = reason;
     end->trace = trace;
+    lua_pop(L, 1);
     // Its <close> variables run now, within what is left of its time.
     fl_enter(lua, slot, co);
     lua_resetthread(co);
@@ -215,30 +237,30 @@ static void end_with_error(lua_State *L, fl_lua *lua, fl_slot *slot, int status)
 }
 
 /// `file:line: ` of the function that the host called, as Lua's own errors begin; empty where it is none of Lua's.
-static void function_place(fl_lua *lua, lua_State *co, char *text, size_t size) {
+static void function_place(fl_lua *lua, lua_State *L, char *text, size_t size) {
     uint8_t kind = lua->current->kind;
     lua_Debug info;
     text[0] = 0;
-    lua_rawgeti(co, LUA_REGISTRYINDEX,
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
                 kind == FL_KIND_BATCH  ? lua->handler_batch
                 : kind == FL_KIND_INIT ? lua->init
                 : kind == FL_KIND_STOP ? lua->stop
                                        : lua->handler);
-    if (!lua_isfunction(co, -1))
-        lua_pop(co, 1);
-    else if (lua_getinfo(co, ">S", &info) && info.linedefined > 0)
+    if (!lua_isfunction(L, -1))
+        lua_pop(L, 1);
+    else if (lua_getinfo(L, ">S", &info) && info.linedefined > 0)
         snprintf(text, size, "%s:%d: ", info.short_src, info.linedefined);
 }
 
-static void describe_bug(fl_lua *lua, lua_State *co, int index, const char *function, fl_lua_end *end) {
+static void describe_bug(fl_lua *lua, lua_State *L, int index, const char *function, fl_lua_end *end) {
     char text[340], place[100];
-    function_place(lua, co, place, sizeof place);
-    const char *type = lua_typename(co, lua_type(co, index));
+    function_place(lua, L, place, sizeof place);
+    const char *type = lua_typename(L, lua_type(L, index));
     char value[64] = "";
-    if (lua_type(co, index) == LUA_TSTRING)
-        snprintf(value, sizeof value, " (\"%.40s\")", lua_tostring(co, index));
-    else if (lua_isinteger(co, index))
-        snprintf(value, sizeof value, " (%lld)", (long long)lua_tointeger(co, index));
+    if (lua_type(L, index) == LUA_TSTRING)
+        snprintf(value, sizeof value, " (\"%.40s\")", lua_tostring(L, index));
+    else if (lua_isinteger(L, index))
+        snprintf(value, sizeof value, " (%lld)", (long long)lua_tointeger(L, index));
     snprintf(text, sizeof text,
              "%splugin bug: %s returned a %s%s; return nothing or true when done, ctx.retry{}, ctx.dead(why) or "
              "ctx.drop(why), or nil and an error message",
@@ -250,26 +272,26 @@ static void describe_bug(fl_lua *lua, lua_State *co, int index, const char *func
 }
 
 /// Reads an outcome from a value at `index`, with `message` the index of a second result or 0.
-static void read_outcome(fl_lua *lua, lua_State *co, int index, int message, const char *function, fl_lua_end *end) {
-    fl_outcome *outcome = fl_to_outcome(co, index);
+static void read_outcome(fl_lua *lua, lua_State *L, int index, int message, const char *function, fl_lua_end *end) {
+    fl_outcome *outcome = fl_to_outcome(L, index);
     if (outcome) {
         end->outcome = outcome->kind;
         end->after = outcome->after;
-        end->reason = keep_reason_of(lua, co, index);
+        end->reason = keep_reason_of(lua, L, index);
         return;
     }
-    int type = lua_type(co, index);
-    if (type == LUA_TBOOLEAN && lua_toboolean(co, index)) return;
+    int type = lua_type(L, index);
+    if (type == LUA_TBOOLEAN && lua_toboolean(L, index)) return;
     if (type == LUA_TNIL || type == LUA_TBOOLEAN) {
         end->outcome = FL_LUA_RETRY;
-        if (message && !lua_isnil(co, message)) {
-            fl_outcome *failure = fl_to_outcome(co, message);
+        if (message && !lua_isnil(L, message)) {
+            fl_outcome *failure = fl_to_outcome(L, message);
             if (failure) {
                 end->outcome = failure->kind;
                 end->after = failure->after;
-                end->reason = keep_reason_of(lua, co, message);
+                end->reason = keep_reason_of(lua, L, message);
             } else {
-                end->reason = keep_error(lua, co, message);
+                end->reason = keep_error(lua, L, message);
             }
         } else {
             char text[80];
@@ -278,29 +300,32 @@ static void read_outcome(fl_lua *lua, lua_State *co, int index, int message, con
         }
         return;
     }
-    describe_bug(lua, co, index, function, end);
+    describe_bug(lua, L, index, function, end);
 }
 
-static void end_batch(fl_lua *lua, fl_slot *slot, lua_State *co, int table) {
+static void end_batch(fl_lua *lua, fl_slot *slot, lua_State *L, int table) {
     for (uint32_t i = 0; i < slot->event_count; i++) {
-        lua_rawgeti(co, table, (lua_Integer)i + 1);
+        lua_rawgeti(L, table, (lua_Integer)i + 1);
         fl_lua_end end = *add_end(lua, slot, FL_LUA_ACK, FL_LUA_RETURNED);
         end.index = (int32_t)i;
         end.more = i + 1 < slot->event_count;
-        if (!lua_isnil(co, -1)) read_outcome(lua, co, lua_gettop(co), 0, "handle_batch's table", &end);
+        if (!lua_isnil(L, -1)) read_outcome(lua, L, lua_gettop(L), 0, "handle_batch's table", &end);
         lua->ends[lua->end_count - 1] = end;
-        lua_pop(co, 1);
+        lua_pop(L, 1);
     }
 }
 
-static void end_with_results(fl_lua *lua, fl_slot *slot, int results) {
-    lua_State *co = slot->co;
-    int base = lua_gettop(co) - results + 1;
-    bool acked = results == 0 || (lua_type(co, base) == LUA_TBOOLEAN && lua_toboolean(co, base));
+static void end_with_results(lua_State *L, fl_lua *lua, fl_slot *slot, int results) {
+    // More than an outcome and a message nobody reads.
+    int kept = results < 2 ? results : 2;
+    lua_settop(slot->co, lua_gettop(slot->co) - results + kept);
+    lua_xmove(slot->co, L, kept);
+    int base = lua_gettop(L) - kept + 1;
+    bool acked = results == 0 || (lua_type(L, base) == LUA_TBOOLEAN && lua_toboolean(L, base));
     if (slot->kind == FL_KIND_EVENT && acked && !slot->wanted) {
         add_ack(lua, slot->tag);
-    } else if (slot->kind == FL_KIND_BATCH && !acked && lua_istable(co, base)) {
-        end_batch(lua, slot, co, base);
+    } else if (slot->kind == FL_KIND_BATCH && !acked && lua_istable(L, base)) {
+        end_batch(lua, slot, L, base);
     } else {
         fl_lua_end end = *add_end(lua, slot, FL_LUA_ACK, FL_LUA_RETURNED);
         if (!acked) {
@@ -308,11 +333,12 @@ static void end_with_results(fl_lua *lua, fl_slot *slot, int results) {
                                    : slot->kind == FL_KIND_INIT ? "init"
                                    : slot->kind == FL_KIND_STOP ? "stop"
                                                                 : "the handler";
-            read_outcome(lua, co, base, results > 1 ? base + 1 : 0, function, &end);
+            read_outcome(lua, L, base, results > 1 ? base + 1 : 0, function, &end);
             lua->ends[lua->end_count - 1] = end;
         }
     }
-    lua_settop(co, 0);
+    lua_pop(L, kept);
+    lua_settop(slot->co, 0);
     finish(lua, slot);
 }
 
@@ -324,7 +350,7 @@ static void step(lua_State *L, fl_lua *lua, fl_slot *slot, int arguments) {
     int status = lua_resume(slot->co, L, arguments, &results);
     fl_leave(lua, slot);
     if (status == LUA_OK) {
-        end_with_results(lua, slot, results);
+        end_with_results(L, lua, slot, results);
     } else if (status == LUA_YIELD && lua->wanting) {
         lua->wanting = false;
         lua_pop(slot->co, results);
@@ -333,7 +359,6 @@ static void step(lua_State *L, fl_lua *lua, fl_slot *slot, int arguments) {
         slot->wanted = true;
         lua->current = NULL;
     } else {
-        if (status == LUA_YIELD) lua_pushliteral(slot->co, "the handler yielded outside a coroutine of its own");
         end_with_error(L, lua, slot, status);
     }
 }
@@ -353,9 +378,20 @@ static bool protect(fl_lua *lua, lua_CFunction work) {
     if (status == LUA_OK) return true;
     fl_slot *slot = lua->current;
     if (slot && slot->busy && !slot->waiting) {
-        lua->killed = FL_LUA_KILLED_MEMORY;
-        fl_lua_run_of_bytes reason = keep_kill(lua, slot);
-        fl_lua_end *end = add_end(lua, slot, FL_LUA_RETRY, FL_LUA_KILLED_MEMORY);
+        // Some events of a batch may have ended already; the call ends as a whole instead.
+        lua->end_count = lua->call_ends;
+        int cause = FL_LUA_THREW;
+        fl_lua_run_of_bytes reason;
+        if (!lua->killed && status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+            size_t length;
+            const char *text = lua_tolstring(L, -1, &length);
+            reason = keep(lua, text, length);
+        } else {
+            if (!lua->killed) lua->killed = FL_LUA_KILLED_MEMORY;
+            cause = lua->killed;
+            reason = keep_kill(lua, slot);
+        }
+        fl_lua_end *end = add_end(lua, slot, FL_LUA_RETRY, cause);
         end->reason = reason;
         forget_coroutine(lua, slot);
         finish(lua, slot);
@@ -389,7 +425,7 @@ static int run_events(lua_State *L) {
         fl_push_event(L, lua, event, slot->serial, (uint32_t)(slot - lua->slots), 1);
         lua_pushvalue(L, 3);
         lua_xmove(L, slot->co, 3);
-            step(L, lua, slot, 2);
+        step(L, lua, slot, 2);
         if (lua->entered > lua->budget_end) break;
     }
     return 0;
@@ -634,7 +670,6 @@ static int run_load(lua_State *L) {
     int status = lua_resume(co, L, 1, &results);
     fl_leave(lua, slot);
     if (status != LUA_OK) {
-        if (status == LUA_YIELD) lua_pushliteral(co, "the chunk yielded while it was loading");
         end_with_error(L, lua, slot, status);
         return 0;
     }
@@ -744,22 +779,25 @@ typedef struct {
 } match_request;
 
 static int run_matches(lua_State *L) {
-    match_request *request = (match_request *)fl_host(L)->answer;
-    lua_getglobal(L, "string");
-    lua_getfield(L, -1, "find");
+    fl_lua *lua = fl_host(L);
+    match_request *request = (match_request *)lua->answer;
+    lua_pushcfunction(L, fl_find);
     lua_pushlstring(L, request->text, request->text_length);
     lua_pushlstring(L, request->pattern, request->pattern_length);
+    fl_enter(lua, lua->current, L);
     lua_call(L, 2, 1);
+    fl_leave(lua, lua->current);
     request->result = !lua_isnil(L, -1);
+    finish(lua, lua->current);
     return 0;
 }
 
 int fl_lua_matches(fl_lua *lua, const char *text, size_t text_length, const char *pattern, size_t pattern_length) {
     match_request request = {text, pattern, text_length, pattern_length, -1};
     start_report(lua);
-    lua->current = NULL;
+    begin(lua, &lua->slots[lua->limits.concurrency], FL_KIND_LOAD, 0, lua->limits.load_cpu);
     lua->answer = (const uint8_t *)&request;
-    protect(lua, run_matches);
+    if (!protect(lua, run_matches) && lua->killed) return -2;
     return request.result;
 }
 

@@ -219,11 +219,14 @@ static int rep(lua_State *L) {
 /// The standard function (upvalue 1) with addresses kept out: %p is refused, and what has no text of its own shows
 /// only its type.
 static int format(lua_State *L) {
-    const char *text = luaL_checkstring(L, 1);
-    for (const char *at = strchr(text, '%'); at; at = strchr(at + 1, '%')) {
-        at += 1 + strspn(at + 1, "-+ #0123456789.");
+    size_t length;
+    const char *text = luaL_checklstring(L, 1, &length);
+    // Zero bytes don't end a format.
+    const char *end = text + length;
+    for (const char *at = text; (at = memchr(at, '%', (size_t)(end - at))) != NULL && ++at < end; at++) {
+        at += strspn(at, "-+ #0123456789.");
         if (*at == 'p') return luaL_error(L, "string.format: %%p is not available in plugins");
-        if (!*at) break;
+        if (at == end) break;
     }
     int top = lua_gettop(L);
     for (int i = 2; i <= top; i++) {
@@ -285,6 +288,21 @@ static int os_clock(lua_State *L) {
     uint64_t spent = lua->current ? lua->current->spent + (fl_clock(CLOCK_MONOTONIC) - lua->entered) : 0;
     lua_pushnumber(L, (lua_Number)spent * 1e-9);
     return 1;
+}
+
+/// The standard function (upvalue 1), which without arguments would take the interpreter's address as a seed and return it.
+static int random_seed(lua_State *L) {
+    if (lua_isnone(L, 1)) {
+        lua_Integer seeds[2];
+        fl_random(seeds, sizeof seeds);
+        lua_pushinteger(L, seeds[0]);
+        lua_pushinteger(L, seeds[1]);
+    }
+    int top = lua_gettop(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, top, LUA_MULTRET);
+    return lua_gettop(L);
 }
 
 static const char *const missing[][2] = {
@@ -360,6 +378,14 @@ void fl_open_libraries(lua_State *L) {
     lua_getfield(L, -1, "utf8");
     static const char *const utf8_names[] = {"len", "codepoint", "offset", NULL};
     count_functions(L, utf8_names);
+    lua_pop(L, 1);
+
+    lua_getfield(L, -1, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushcclosure(L, random_seed, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "randomseed");
+    lua_call(L, 0, 0);
     lua_pop(L, 1);
 
     // os, without what reaches the machine.

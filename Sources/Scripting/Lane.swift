@@ -17,7 +17,7 @@ final class Lane: @unchecked Sendable {
     private var timers = TimerHeap()
     private var closed = false
 
-    init(name: String) {
+    init() {
         pthread_mutex_init(mutex, nil)
         var conditions = pthread_condattr_t()
         pthread_condattr_init(&conditions)

@@ -7,6 +7,10 @@ extension Limits {
     /// 200 deep inside, well below 1 MiB.
     package static let laneStackBytes = 2 << 20
 
+    /// Threads that run Lua. Each subscriber has one of its own up to here; an idle one costs its stack's address space and
+    /// about 50 KiB of memory.
+    package static let lanesMax = 64
+
     /// Events handed to C at once, and nanoseconds after which one subscriber lets the next have the lane.
     package static let laneTurnEvents = 256
     package static let laneTurnNanoseconds: UInt64 = 20_000_000

@@ -107,6 +107,7 @@ extension LuaAPI {
                     "match", [.init("text", "string"), .init("pattern", "string")],
                     "Wants a text that the Lua pattern is found in.",
                     raises: "it is not"),
+                field("json", "fairlead.JSON", "JSON text, as `ctx.json`."),
             ]),
         Group(
             "fairlead.TestPlugin", access: "plugin", "What `t.load` gives. Call its functions with a colon.",

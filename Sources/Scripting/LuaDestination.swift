@@ -10,6 +10,8 @@ package final class LuaDestination: Destination {
         self.runner = runner
     }
 
+    var lane: Lane { runner.lane }
+
     package func start(settle: @escaping @Sendable (Settlements) -> Void) {
         runner.lane.submit { [runner] in runner.start(settle) }
     }

@@ -13,6 +13,7 @@ package struct PluginRequirements: Sendable {
             switch key {
             case "http" where !name.hasPrefix("$"): PluginGrant.http(name).description
             case "file": PluginGrant.file("").description
+            case _ where name.isEmpty: key
             default: name.hasPrefix("$") ? "\(key), as the setting \(name.dropFirst()) says" : "\(key) \(name)"
             }
         }

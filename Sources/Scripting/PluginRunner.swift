@@ -8,7 +8,8 @@ import Logging
 ///
 /// Everything in it is touched on the lane's thread only; that is what makes it Sendable.
 final class PluginRunner: @unchecked Sendable {
-    let lane: Lane
+    private let share: LaneShare
+    var lane: Lane { share.lane }
     let binding: PluginBinding
     let services: ScriptServices
     let grants: Grants
@@ -43,10 +44,11 @@ final class PluginRunner: @unchecked Sendable {
     }
 
     init(
-        lane: Lane, plugin: PluginState, binding: PluginBinding, services: ScriptServices, bench: PluginTestBench? = nil
+        share: LaneShare, plugin: PluginState, binding: PluginBinding, services: ScriptServices,
+        bench: PluginTestBench? = nil
     ) {
         self.bench = bench
-        self.lane = lane
+        self.share = share
         self.plugin = plugin
         self.binding = binding
         self.services = services
@@ -211,7 +213,9 @@ final class PluginRunner: @unchecked Sendable {
         if let batch = binding.batch, queue.count - head < batch.count, !batchIsDue {
             if !batchTimerIsSet {
                 batchTimerIsSet = true
-                lane.submit(at: Lane.now() &+ UInt64(clamping: batch.every.nanoseconds)) {
+                // Weak: it may be a day until then, and the subscriber gone.
+                lane.submit(at: Lane.now() &+ UInt64(clamping: batch.every.nanoseconds)) { [weak self] in
+                    guard let self else { return }
                     self.batchTimerIsSet = false
                     self.batchIsDue = true
                     self.turn()
@@ -314,8 +318,8 @@ final class PluginRunner: @unchecked Sendable {
         call.isWatched = true
         let timeout = call.timeout ?? binding.timeout
         let id = call.id
-        lane.submit(at: call.started &+ UInt64(clamping: timeout.nanoseconds)) {
-            guard let call = self.calls[slot], call.id == id else { return }
+        lane.submit(at: call.started &+ UInt64(clamping: timeout.nanoseconds)) { [weak self] in
+            guard let self, let call = self.calls[slot], call.id == id else { return }
             self.expire(call, slot, timeout)
         }
     }

@@ -153,6 +153,9 @@ final class PluginState {
         if manifest["config"].isNone {
             config = .map(binding.settings.compactMap { setting in setting.value.untyped.map { (setting.name, $0) } })
         } else {
+            func problem(_ message: String, _ remedy: String) {
+                problems.append(PluginProblem(file: file, message: message, remedy: remedy))
+            }
             let before = problems.count
             let schema = ConfigSchema(manifest["config"], file: file, problems: &problems)
             guard problems.count == before else { return }
@@ -161,6 +164,11 @@ final class PluginState {
             for (setting, value, pattern) in applied.patterns {
                 let result = fl_lua_matches(lua, value, value.utf8.count, pattern, pattern.utf8.count)
                 guard result != 1 else { continue }
+                if result == -2 {
+                    problem(
+                        "setting \"\(setting)\" takes too long to match against \(pattern)", "write a simpler pattern")
+                    continue
+                }
                 problems.append(
                     result == 0
                         ? PluginProblem(

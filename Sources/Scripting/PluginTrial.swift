@@ -18,6 +18,7 @@ package struct PluginTrial: Sendable {
     package enum Act: Sendable {
         case http(Request)
         case mail(MailMessage)
+        case file(FileAddition)
         case log(level: Logger.Level, message: String, fields: [(name: String, value: String)])
         case metric(name: String, amount: Double)
         case sleep(Duration)
@@ -55,7 +56,7 @@ extension ScriptHost {
     ) async throws(PluginError) -> PluginTrial {
         let world = TrialWorld(settings, secrets: binding.settings.flatMap { $0.value.secrets })
         var services = ScriptServices(
-            state: world, http: world, mail: world, clock: world,
+            state: world, http: world, mail: world, files: world, clock: world,
             logger: Logger(label: "trial") { _ in TrialWorld.LogNotes(world: world) },
             environment: environment, metric: { _, name, amount in world.note(.metric(name: name, amount: amount)) })
         if settings.outside == nil { services.advance = { world.sleep($0) } }
@@ -90,7 +91,7 @@ extension LuaDestination {
 }
 
 /// The outside as a trial sees it: everything is noted, and goes on only where the trial has an outside.
-private final class TrialWorld: StateReader, HTTPSender, MailSender, Clock, Sendable {
+private final class TrialWorld: StateReader, HTTPSender, MailSender, FileAppending, Clock, Sendable {
     private struct Notes {
         var trial = PluginTrial()
         var slept: Duration = .zero
@@ -157,6 +158,12 @@ private final class TrialWorld: StateReader, HTTPSender, MailSender, Clock, Send
     func send(_ message: MailMessage) async throws(MailFailure) {
         note(.mail(message))
         if let outside = settings.outside { try await outside.mail.send(message) }
+    }
+
+    /// Never written: a trial leaves no lines in files that others read.
+    func append(_ addition: FileAddition) async throws(FileFailure) -> FileAppended {
+        note(.file(addition))
+        return FileAppended(size: addition.bytes.count)
     }
 
     struct LogNotes: LogHandler {

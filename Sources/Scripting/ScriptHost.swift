@@ -1,27 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Events
-
-#if canImport(Glibc)
-    import Glibc
-#endif
 import Synchronization
 
 /// Runs plugins: lanes of our own, each subscriber pinned to one.
 package final class ScriptHost: Sendable {
     private let services: ScriptServices
-    private let lanes: [Lane]
-    private let next = Mutex(0)
+    let lanes: Lanes
 
-    /// - Parameter lanes: threads for Lua; by default half of the processors, so that a busy script leaves room.
-    package init(services: ScriptServices, lanes: Int? = nil) {
+    /// - Parameter lanes: threads for Lua at most.
+    package init(services: ScriptServices, lanes: Int = Limits.lanesMax) {
         self.services = services
-        let processors = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-        self.lanes = (0..<max(1, lanes ?? processors / 2)).map { Lane(name: "lua-\($0)") }
-    }
-
-    deinit {
-        for lane in lanes { lane.close() }
+        self.lanes = Lanes(most: lanes)
     }
 
     /// Loads a plugin for a subscriber, checks its settings and grants, and runs its `init`.
@@ -42,17 +32,17 @@ package final class ScriptHost: Sendable {
 
     /// Loads a test file; its cases are run through the runner.
     func loadTests(_ binding: PluginBinding, _ bench: PluginTestBench) async throws(PluginError) -> PluginRunner {
-        let lane = pick()
+        let share = lanes.share()
         let services = services
         let result: Result<PluginRunner, PluginError> = await withCheckedContinuation { continuation in
-            lane.submit {
+            share.lane.submit {
                 var problems: [PluginProblem] = []
                 let state = PluginState(binding, clock: services.clock, isTest: true, problems: &problems)
                 guard let state, problems.isEmpty else {
                     return continuation.resume(returning: .failure(PluginError(problems)))
                 }
                 let runner = PluginRunner(
-                    lane: lane, plugin: state, binding: binding, services: services, bench: bench)
+                    share: share, plugin: state, binding: binding, services: services, bench: bench)
                 continuation.resume(returning: .success(runner))
             }
         }
@@ -62,15 +52,15 @@ package final class ScriptHost: Sendable {
     private func load(
         _ binding: PluginBinding, _ services: ScriptServices
     ) async throws(PluginError) -> LuaDestination {
-        let lane = pick()
+        let share = lanes.share()
         let result: Result<LuaDestination, PluginError> = await withCheckedContinuation { continuation in
-            lane.submit {
+            share.lane.submit {
                 var problems: [PluginProblem] = []
                 guard let state = PluginState(binding, clock: services.clock, problems: &problems), problems.isEmpty
                 else {
                     return continuation.resume(returning: .failure(PluginError(problems)))
                 }
-                let runner = PluginRunner(lane: lane, plugin: state, binding: binding, services: services)
+                let runner = PluginRunner(share: share, plugin: state, binding: binding, services: services)
                 runner.initialize { problem in
                     if let problem {
                         continuation.resume(returning: .failure(PluginError(problem)))
@@ -98,24 +88,18 @@ package final class ScriptHost: Sendable {
         let found = Found<Result>()
         let done = Gate()
         let services = services
-        pick().submit {
+        let share = lanes.share()
+        share.lane.submit {
             let result = body(services)
             found.result.withLock { $0 = result }
             done.open()
         }
         done.wait()
+        withExtendedLifetime(share) {}
         return found.result.withLock { $0! }
     }
 
     private final class Found<Result: Sendable>: Sendable {
         let result = Mutex<Result?>(nil)
-    }
-
-    private func pick() -> Lane {
-        lanes[
-            next.withLock { next in
-                next = (next + 1) % lanes.count
-                return next
-            }]
     }
 }

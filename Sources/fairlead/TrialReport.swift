@@ -93,6 +93,9 @@ struct TrialReport {
             let body = message.text ?? message.html ?? ""
             return [row("mail", "to \(to): \(message.subject)\(isReal ? "" : " (not sent)")")]
                 + Self.more(body)
+        case .file(let addition):
+            return [row("file", "\(addition.name) in \(addition.folder) (not written)")]
+                + Self.more(String(decoding: addition.bytes, as: UTF8.self))
         case .log(let level, let message, let fields):
             let shown = fields.map { " \($0.name)=\($0.value)" }.joined()
             return [row("log", "\(level) \(message)\(shown)")]
@@ -135,6 +138,7 @@ struct TrialReport {
         if let trace = trial.trace { object["trace"] = trace }
         var requests: [[String: Any]] = []
         var mail: [[String: Any]] = []
+        var files: [[String: Any]] = []
         var logs: [[String: Any]] = []
         var metrics: [[String: Any]] = []
         for act in trial.acts {
@@ -150,6 +154,11 @@ struct TrialReport {
                 fields["html"] = message.html
                 fields["from"] = message.from
                 mail.append(fields)
+            case .file(let addition):
+                files.append([
+                    "folder": addition.folder, "name": addition.name,
+                    "text": String(decoding: addition.bytes, as: UTF8.self),
+                ])
             case .log(let level, let message, let fields):
                 logs.append([
                     "level": "\(level)", "message": message,
@@ -159,7 +168,7 @@ struct TrialReport {
             case .sleep: break
             }
         }
-        object.merge(["requests": requests, "mail": mail, "logs": logs, "metrics": metrics]) { $1 }
+        object.merge(["requests": requests, "mail": mail, "files": files, "logs": logs, "metrics": metrics]) { $1 }
         // Strings, numbers and containers of them can't fail to be JSON.
         let data = try! JSONSerialization.data(
             withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])

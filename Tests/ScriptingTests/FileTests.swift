@@ -204,7 +204,7 @@ struct FileTests {
         #expect(problems([], [.file("out")]) == [])
         #expect(
             problems(all, []).map { $0.split(separator: "requires ")[1].split(separator: ",")[0] } == [
-                "http \"hooks.example.com\"", "publish stock", "mail", "file \"FOLDER\"",
+                "http \"hooks.example.com\"", "mail", "publish stock", "file \"FOLDER\"",
             ])
         #expect(problems(all, [.http("*.example.com"), .publish("stock"), .mail, .file("out")]) == [])
     }

@@ -111,7 +111,7 @@ struct NameCheckTests {
         let inspection = host.inspect(
             PluginSource(name: "test", files: files.mapValues { Array($0.utf8) }, entry: "test.lua"))
         #expect(inspection.version == "2" && !inspection.takesBatches)
-        #expect(inspection.requires == [.http("a.example.com"), .mail])
+        #expect(inspection.requires.grants(with: []) == [.http("a.example.com"), .mail])
         #expect(
             inspection.settings == [
                 .init(name: "to", type: "string", isRequired: true, fallback: nil, doc: "who"),

@@ -224,6 +224,19 @@ struct SandboxTests {
         ("the metatable of strings", "getmetatable('').__index = {}", "attempt to index a boolean value"),
         ("a new metatable for an array", "setmetatable(ctx.json.array(), {})", "cannot change a protected metatable"),
         ("addresses by %p", "string.format('%5p', {})", "%p is not available"),
+        ("addresses by %p behind a zero byte", "string.format('\\0%p', 'a')", "%p is not available"),
+        (
+            "a __gc added later", "local m = {} setmetatable({}, m) m.__gc = print setmetatable({}, m)",
+            "__gc is not available"
+        ),
+        ("a move that wraps around", "table.move({}, 0, math.maxinteger, 2)", "too many elements to move"),
+        ("a concat of what is no text", "table.concat({{}}, ',')", "invalid value (at index 1)"),
+        ("a concat that grows too long", "table.concat({('x'):rep(8 << 20), 'y'})", "longer than 8388608 bytes"),
+        ("a binary chunk by require", "require('\\27Lua')", "not found"),
+        ("rawset of a library of ctx", "rawset(ctx.json, 'encode', print)", "attempt to change a read-only table"),
+        ("table.sort with __index", "table.sort(setmetatable({}, {__index = print}))", "takes no table with"),
+        ("the metatable of an event", "setmetatable(getmetatable(event), {})", "table expected, got boolean"),
+        ("JSON nested one level too deep", "ctx.json.decode(('['):rep(65) .. (']'):rep(65))", "nested deeper"),
         ("garbage collection", "collectgarbage('stop')", "only \"count\" is"),
         ("a global", "count = 1", "undeclared global 'count' (missing 'local'?)"),
         ("a global through _G", "_G.count = 1", "undeclared global 'count'"),
@@ -261,6 +274,156 @@ struct SandboxTests {
         }
         #expect(reason.contains(message), "\(reason)")
         #expect(reason.hasPrefix("Plugins/test.lua:1:"), "\(reason)")
+    }
+
+    @Test func theSeedOfRandomNumbersShowsNoAddress() async throws {
+        let harness = try await Harness(
+            """
+            return function()
+              local a, b = math.randomseed()
+              local c, d = math.randomseed()
+              assert(a ~= c and b ~= d, "the interpreter stays where it is, so its address would come twice")
+              math.randomseed(42)
+              local x = math.random(1 << 30)
+              math.randomseed(42)
+              assert(x == math.random(1 << 30))
+            end
+            """)
+        #expect(await harness.run().outcome == .ack)
+    }
+
+    @Test func whatWasStoppedCannotBeClosedLater() async throws {
+        let harness = try await Harness(
+            """
+            local loop, saved = function() while true do end end
+            return function(event)
+              if not saved then
+                saved = coroutine.create(function() local x <close> = setmetatable({}, {__close = loop}) loop() end)
+                coroutine.resume(saved)
+              end
+              coroutine.close(saved)
+            end
+            """, cpu: .milliseconds(20))
+        guard case .retry(nil, let reason) = await harness.run().outcome else {
+            Issue.record("not stopped")
+            return
+        }
+        #expect(reason.contains("processor time"))
+        #expect(
+            await harness.run().outcome
+                == .retry(
+                    after: nil, reason: "Plugins/test.lua:7: cannot close a coroutine that was stopped by its limits"))
+    }
+
+    @Test(arguments: ["resume", "close", "wrap"])
+    func aCoroutineThatWaitsForTheHostCannotBeTouchedByAnotherCall(_ how: String) async throws {
+        let harness = try await Harness(
+            """
+            local inner, outer, inside
+            return function(event, ctx)
+              if event.data.first then
+                outer = coroutine.running()
+                inner = coroutine.create(function() return ctx.sleep(0.2) end)
+                inside = coroutine.wrap(function() coroutine.resume(inner) end)
+                inside()
+                return ctx.drop("went on")
+              end
+              if "\(how)" == "wrap" then return nil, select(2, pcall(inside)) end
+              local _, a = pcall(function() return assert(coroutine.\(how)(inner)) end)
+              local _, b = pcall(function() return assert(coroutine.\(how)(outer)) end)
+              assert(a:gsub("^.-: ", "") == b:gsub("^.-: ", ""), b)
+              return nil, a
+            end
+            """, concurrency: 2)
+        let settlements = await harness.run([.order(#"{"first": true}"#), .order("{}")])
+        #expect(settlements[0].outcome == .drop(reason: "went on"))
+        guard case .retry(nil, let reason) = settlements[1].outcome else {
+            Issue.record("\(settlements)")
+            return
+        }
+        #expect(reason.contains("a coroutine that waits for an answer"), "\(reason)")
+    }
+
+    @Test func aLogInsideATextOfALogSpoilsNeither() async throws {
+        let harness = try await Harness(
+            """
+            return function(event, ctx)
+              local key = setmetatable({}, {__tostring = function() ctx.log.info("inner") return "k" end})
+              ctx.log.info("outer", {[key] = 1, [true] = 2, [3] = 4})
+              ctx.log.info(key)
+            end
+            """)
+        #expect(await harness.run().outcome == .ack)
+        #expect(harness.services.logs.lines.map(\.text) == ["outer", "inner", "k"])
+        #expect(harness.services.logs.lines[0].metadata["table"] == "1")
+        #expect(harness.services.logs.lines[0].metadata["true"] == "2")
+    }
+
+    @Test func aTableThatLoopsWhenItIsShownCannotHoldUpLoading() async throws {
+        await #expect(throws: PluginError.self) {
+            _ = try await Harness(
+                "return {[setmetatable({}, {__tostring = function() while true do end end})] = 1, handle = print}")
+        }
+    }
+
+    @Test func aSettingsPatternThatTriesEveryWayIsGivenUp() async throws {
+        await #expect {
+            _ = try await Harness(
+                """
+                return {
+                  config = {name = {type = "string", pattern = ("a?"):rep(30) .. ("a"):rep(30) .. "b"}},
+                  handle = function() end,
+                }
+                """,
+                settings: [
+                    PluginSetting("name", .string(String(repeating: "a", count: 30)))
+                ])
+        } throws: { error in
+            "\(error)".contains("takes too long to match")
+        }
+    }
+
+    @Test func aPluginThatContainsItselfIsToldSo() async throws {
+        await #expect {
+            _ = try await Harness("local t = {handle = print} t.t = t return t")
+        } throws: { error in
+            "\(error)".contains("contains itself")
+        }
+    }
+
+    @Test func theErrorOfABatchsLastEventEndsEachEventOnce() async throws {
+        let harness = try await Harness(
+            """
+            return {handle_batch = function(events) return {true, setmetatable({}, {__index = error}), 5} end}
+            """, batch: .init(count: 3, every: .seconds(10)))
+        let settlements = await harness.run([.order("{}"), .order("{}"), .order("{}")])
+        #expect(settlements[0].outcome == .ack)
+        #expect(settlements.dropFirst().allSatisfy { $0.outcome != .ack })
+    }
+
+    @Test(arguments: [
+        (
+            "a 19-digit integer beside a wider one", "[9007199254740993123,99999999999999999999]",
+            "[9007199254740993123,1e+20]"
+        ),
+        (
+            "the least integer beside a wider one", "[-9223372036854775808,-9223372036854775809]",
+            "[-9223372036854775808,-9.223372036854776e+18]"
+        ),
+        (
+            "the widest integer", "[9223372036854775807,9223372036854775808]",
+            "[9223372036854775807,9.223372036854776e+18]"
+        ),
+    ])
+    func numbersComeBackFromLua(_ name: String, _ json: String, _ expected: String) async throws {
+        let harness = try await Harness("return function(event, ctx) return nil, ctx.json.encode(event.data) end")
+        #expect(await harness.run(json).outcome == .retry(after: nil, reason: expected))
+    }
+
+    @Test func theDeepestJSONGoesInAndOut() async throws {
+        let deepest = String(repeating: "[", count: 64) + String(repeating: "]", count: 64)
+        let harness = try await Harness("return function(event, ctx) return nil, ctx.json.encode(event.data) end")
+        #expect(await harness.run(deepest).outcome == .retry(after: nil, reason: deepest))
     }
 
     @Test(arguments: [

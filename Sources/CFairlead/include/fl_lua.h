@@ -179,8 +179,8 @@ int fl_lua_configure(fl_lua *lua, const uint8_t *packed, size_t length);
 int fl_lua_compile(fl_lua *lua, const char *chunk, const void *source, size_t length, const uint8_t **packed,
                    size_t *packed_length);
 
-/// Whether the Lua pattern is found in the text; -1 where it is no pattern. For patterns of settings, whose texts are
-/// short: nothing stops it.
+/// Whether the Lua pattern is found in the text; -1 where it is no pattern, -2 where it takes longer than `load_cpu` or
+/// more memory than there is.
 int fl_lua_matches(fl_lua *lua, const char *text, size_t text_length, const char *pattern, size_t pattern_length);
 
 /// Milliseconds since 1970 for `ctx.now` and `os.time`; set before each call that runs Lua.
