@@ -133,6 +133,7 @@ struct Admin: Sendable {
                     json.field("retried", subscriber.retried)
                     json.field("dropped", subscriber.dropped)
                     json.field("lastError", ifPresent: subscriber.lastError)
+                    if let until = subscriber.until { json.field("until", until) }
                 }
             }
         }
