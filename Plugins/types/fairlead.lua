@@ -421,6 +421,7 @@ local c23 = {}
 
 ---`local t = require "fairlead.test"`, in files whose name ends in `_test.lua`. Run by `fairlead test`.
 ---@class fairlead.Test
+---@field json fairlead.JSON JSON text, as `ctx.json`.
 local c24 = {}
 
 ---Adds a case. Each starts with nothing loaded.

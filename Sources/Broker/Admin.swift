@@ -22,11 +22,19 @@ extension BrokerCore {
     private func status(of subscriber: Subscriber, _ now: Timestamp) -> SubscriberStatus {
         let state = subscriber.state
         let unread = state.feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
+        var until: Timestamp?
+        if case .nothing(let time) = state.breaker.stand(now: now) { until = time }
         let stands =
             if subscriber.isQuarantined {
                 "quarantined"
+            } else if subscriber.isGone {
+                "gone"
             } else if state.settings.paused {
                 "paused"
+            } else if state.breaker.isOpen {
+                "down"
+            } else if until != nil {
+                "busy"
             } else if !state.hasRoom && state.deferred.count >= Limits.deferredMax {
                 "stalled"
             } else if unread > 0 {
@@ -40,7 +48,8 @@ extension BrokerCore {
             retrying: state.deferred.count, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
             acked: subscriber.counts.acked, retried: subscriber.counts.retried,
             dropped: subscriber.counts.dropped, lastError: subscriber.lastError,
-            lastTrace: subscriber.lastTrace)
+            lastTrace: subscriber.lastTrace,
+            until: state.settings.paused ? nil : until)
     }
 
     func setPaused(_ name: String, _ isPaused: Bool) -> Result<Void, Failure> {
@@ -50,7 +59,7 @@ extension BrokerCore {
                 Failure(.conflict, "subscriber \"\(name)\" has a `pause` line in routes.conf; remove it and reload"))
         }
         subscriber.isPausedByHand = isPaused
-        if !isPaused { subscriber.liftQuarantine() }
+        if !isPaused { subscriber.startAfresh() }
         subscriber.applySettings()
         dispatch(subscriber)
         return .success(())

@@ -26,6 +26,9 @@ struct SubscriberMetrics {
     let retried: Counter
     let dropped: Counter
     let dead: Counter
+    /// 1 while the breaker is open.
+    let endpointDown: Gauge
+    let outages: Counter
     private let attempts: Counter
 
     init(subscriber: String) {
@@ -37,6 +40,8 @@ struct SubscriberMetrics {
         retried = outcome("retry")
         dropped = outcome("drop")
         dead = outcome("dead")
+        endpointDown = Gauge(label: "fairlead_endpoint_down", dimensions: [("subscriber", subscriber)])
+        outages = Counter(label: "fairlead_endpoint_outages_total", dimensions: [("subscriber", subscriber)])
         attempts = Counter(label: "fairlead_attempts_total", dimensions: [("subscriber", subscriber)])
     }
 

@@ -67,7 +67,8 @@ package struct SubscriberStatus: Sendable {
     package var name: String
     /// `run`, `push` or `pull`.
     package var method: String
-    /// `live`, `behind`, `paused`, `quarantined` (its plugin was stopped again and again), or `stalled`: too many deliveries wait for a retry to take in more.
+    /// `live`, `behind`, `paused`, `quarantined` (its plugin was stopped again and again), `gone` (its endpoint answered 410),
+    /// `down` (its endpoint fails, the breaker is open), `busy` (its endpoint asked to be left alone), or `stalled`: too many deliveries wait for a retry to take in more.
     package var state: String
     /// Records not yet settled; an upper bound while the subscriber is behind, since those unread are not filtered yet.
     package var backlog: Int
@@ -83,4 +84,6 @@ package struct SubscriberStatus: Sendable {
     package var lastError: String?
     /// Where in a script it happened, as a stack trace.
     package var lastTrace: String?
+    /// When an endpoint that is `down` or `busy` is tried next.
+    package var until: Timestamp?
 }

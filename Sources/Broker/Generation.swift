@@ -34,7 +34,10 @@ extension SubscriberRoute {
         case .run(_, _, let batch):
             settings.batch = batch
             settings.inFlightMax = batch?.count ?? Limits.pipelineEvents
-        case .push: settings.inFlightMax = max(concurrency, 1)
+        case .push(let push):
+            settings.batch = push.batch
+            settings.breaker = push.breaker
+            settings.inFlightMax = push.batch?.count ?? max(concurrency, 1)
         case .pull: settings.inFlightMax = Limits.leasesMax
         }
         return settings

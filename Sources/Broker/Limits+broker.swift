@@ -51,6 +51,13 @@ extension Limits {
     /// A lease can't be asked to delay its retry for longer, nor a handler's `retry`: 12 hours, SQS's bound.
     package static let retryAfterMax: Duration = .seconds(12 * 3600)
 
+    /// How long an endpoint that answers 429 or 503 can have itself left alone: what is asked beyond it is a mistake, or a
+    /// trap that only a person gets it out of.
+    package static let busyMax: Duration = .seconds(3_600)
+
+    /// And how long it is left alone at least: such an answer costs no attempt, so it must cost time.
+    package static let busyMin: Duration = .seconds(1)
+
     /// How long a pull or a tail may wait for something to come.
     package static let pollWaitMax: Duration = .seconds(60)
 

@@ -52,6 +52,7 @@ extension BrokerCore {
             commit(subscriber, round, effects)
         }
         countKills(subscriber, settlements)
+        watchEndpoint(subscriber, settlements)
         dispatch(subscriber)
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CoreMetrics
 import DequeModule
 import HeapModule
 import Events
@@ -22,6 +23,10 @@ final class Subscriber {
     var isPausedByHand = false
     /// Paused since its plugin was stopped again and again; until it is changed or resumed by hand.
     var isQuarantined = false
+    /// Paused since its endpoint answered that it is gone; until it is changed or resumed by hand.
+    var isGone = false
+    /// The breaker was open when it was looked at last, since this moment.
+    var isDownSince: Timestamp?
     /// How often in a row the host had to stop its script.
     var kills = 0
 
@@ -77,18 +82,24 @@ final class Subscriber {
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
         shownTraces = []
-        liftQuarantine()
+        state.allow(nil)
+        startAfresh()
         applySettings()
     }
 
-    func liftQuarantine() {
+    /// Forgets what its plugin or its endpoint did before.
+    func startAfresh() {
         isQuarantined = false
         kills = 0
+        isGone = false
+        if isDownSince != nil { metrics.endpointDown.record(0) }
+        isDownSince = nil
+        state.resetBreaker()
     }
 
     func applySettings() {
         var settings = route.stateSettings
-        settings.paused = settings.paused || isPausedByHand || isQuarantined
+        settings.paused = settings.paused || isPausedByHand || isQuarantined || isGone
         state.update(settings)
     }
 }

@@ -26,6 +26,7 @@ package struct SubscriberState {
         package var retry = RetryPolicy()
         package var rate: Rate?
         package var batch: BatchPolicy?
+        package var breaker: BreakerPolicy?
         package var paused = false
 
         package init() {}
@@ -45,6 +46,11 @@ package struct SubscriberState {
     /// Keys of an ordered subscriber that have something in flight, deferred or dead.
     var keys: [String: KeyState] = [:]
     var bucket: TokenBucket?
+    package internal(set) var breaker: CircuitBreaker
+    /// What the endpoint has allowed, beside the settings' rate; nil: as often as wanted.
+    private var allowed: Rate?
+    /// The record of a probe is being read.
+    private var isReadingProbe = false
     /// Records held in memory, and their bytes.
     package internal(set) var held = 0
     var heldBytes = 0
@@ -88,12 +94,33 @@ package struct SubscriberState {
     package init(settings: Settings) {
         self.settings = settings
         bucket = settings.rate.map { TokenBucket(rate: $0) }
+        breaker = CircuitBreaker(policy: settings.breaker)
     }
 
     /// Takes new settings; what is in flight goes on under them.
     package mutating func update(_ settings: Settings) {
-        if settings.rate != self.settings.rate { bucket = settings.rate.map { TokenBucket(rate: $0) } }
+        let isOtherRate = settings.rate != self.settings.rate
         self.settings = settings
+        if isOtherRate { fillBucket() }
+        breaker.update(settings.breaker)
+    }
+
+    /// The lower of the settings' rate and this one holds from now on.
+    package mutating func allow(_ rate: Rate?) {
+        guard rate != allowed else { return }
+        allowed = rate
+        fillBucket()
+    }
+
+    private mutating func fillBucket() {
+        let rates = [settings.rate, allowed].compactMap { $0 }
+        bucket = rates.min { $0.perSecond < $1.perSecond }.map { TokenBucket(rate: $0) }
+    }
+
+    /// Goes on as if the endpoint had never failed.
+    package mutating func resetBreaker() {
+        breaker.reset()
+        isReadingProbe = false
     }
 
     package var hasRoom: Bool {
@@ -204,6 +231,11 @@ package struct SubscriberState {
     package mutating func start(max: Int, now: Timestamp) -> [Delivery] {
         guard !settings.paused, !(ready.isEmpty && retries.isEmpty) else { return [] }
         var count = Swift.min(max, settings.inFlightMax - inFlight.count)
+        switch breaker.stand(now: now) {
+        case .everything: break
+        case .probe: count = Swift.min(count, 1)
+        case .nothing, .probing: return []
+        }
         if let batch = settings.batch {
             guard inFlight.isEmpty, isBatchDue(batch, now) else { return [] }
             count = Swift.min(count, batch.count)
@@ -219,6 +251,7 @@ package struct SubscriberState {
             inFlight[delivery.id] = delivery
             started.append(delivery)
         }
+        breaker.started(started[0].id)
         return started
     }
 
@@ -235,11 +268,19 @@ package struct SubscriberState {
     /// The next moment at which something changes by itself; nil: only when something comes in, or while it is paused.
     package func wake(now: Timestamp) -> Timestamp? {
         guard !settings.paused else { return nil }
+        let isAnythingReady = !(ready.isEmpty && retries.isEmpty)
         var wake = dueTimes.min?.time
+        switch breaker.stand(now: now) {
+        case .everything: break
+        // Retries stay where they are: see `takeDue`.
+        case .nothing(let until): return isAnythingReady || wake != nil ? until : nil
+        case .probing: return nil
+        case .probe: if isAnythingReady || isReadingProbe { wake = nil }
+        }
         func consider(_ time: Timestamp?) {
             if let time { wake = wake.map { min($0, time) } ?? time }
         }
-        guard !(ready.isEmpty && retries.isEmpty) else { return wake }
+        guard isAnythingReady else { return wake }
         if let batch = settings.batch, inFlight.isEmpty { consider(batchDue(batch)) }
         if let bucket, inFlight.count < settings.inFlightMax { consider(bucket.next(after: now)) }
         return wake
@@ -249,6 +290,16 @@ package struct SubscriberState {
     package mutating func takeDue(now: Timestamp, max: Int) -> [(id: DeliveryID, deadLetter: Int64?)] {
         var due: [(id: DeliveryID, deadLetter: Int64?)] = []
         guard !settings.paused else { return due }
+        var max = max
+        switch breaker.stand(now: now) {
+        case .everything: break
+        case .nothing, .probing: return due
+        // One, where there is nothing else to probe with.
+        case .probe:
+            guard ready.isEmpty, retries.isEmpty, !isReadingProbe else { return due }
+            max = 1
+        }
+        defer { if breaker.isOpen { isReadingProbe = !due.isEmpty } }
         while due.count < max, let next = dueTimes.min, next.time <= now {
             dueTimes.removeMin()
             guard let entry = deferred[next.id], entry.due == next.time, !entry.isUnderway else { continue }
@@ -260,6 +311,7 @@ package struct SubscriberState {
 
     /// The record of a deferred delivery was read.
     package mutating func resume(_ record: Record, id: DeliveryID) {
+        isReadingProbe = false
         guard let entry = deferred[id], entry.isUnderway else { return }
         let delivery = Delivery(record: record, attempt: entry.attempts + 1, replay: entry.replay)
         hold(delivery)
@@ -268,6 +320,7 @@ package struct SubscriberState {
 
     /// The record of a deferred delivery is gone: retention took it.
     package mutating func lost(_ id: DeliveryID, now: Timestamp, into round: inout LedgerRound) {
+        isReadingProbe = false
         guard let entry = deferred.removeValue(forKey: id) else { return }
         round.finished.append(id)
         if let deadLetter = entry.deadLetter { round.resolved.append(ResolvedLetter(deadLetter, .lost)) }
@@ -276,6 +329,7 @@ package struct SubscriberState {
 
     /// Reading failed for now: try again at `time`.
     package mutating func postpone(_ id: DeliveryID, until time: Timestamp) {
+        isReadingProbe = false
         guard deferred[id] != nil else { return }
         deferred[id]!.isUnderway = false
         deferred[id]!.due = time
@@ -312,6 +366,13 @@ package struct SubscriberState {
     ) -> Bool {
         let id = settlement.delivery
         guard let delivery = inFlight.removeValue(forKey: id) else { return false }
+        if settlement.outcome == .ack {
+            breaker.succeeded()
+        } else if breaker.ended(id, settlement.endpoint, now: now) {
+            // Behind all others, so that the next probe is another one: this one may be what the endpoint chokes on.
+            ready.append(delivery)
+            return true
+        }
         switch settlement.outcome {
         case .ack, .drop:
             if case .ack = settlement.outcome, delivery.attempt == 1,
@@ -353,6 +414,7 @@ package struct SubscriberState {
             finish(delivery, now: now, into: &round)
             count += 1
         }
+        if count > 0 { breaker.succeeded() }
         return count
     }
 

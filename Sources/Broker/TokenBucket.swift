@@ -11,7 +11,7 @@ struct TokenBucket: Sendable {
     private var filled: Timestamp?
 
     init(rate: Rate) {
-        perMillisecond = Double(rate.count) / Double(max(1, rate.per.milliseconds))
+        perMillisecond = rate.perSecond / 1_000
         capacity = max(1, perMillisecond * 1_000)
         tokens = capacity
     }

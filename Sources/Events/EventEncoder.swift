@@ -5,6 +5,7 @@ import CFairlead
 /// Writes events out: the CloudEvents JSON format, and binary mode for HTTP. Data is copied as it was received.
 package enum EventEncoder {
     package static let structuredContentType = "application/cloudevents+json; charset=utf-8"
+    package static let batchContentType = "application/cloudevents-batch+json; charset=utf-8"
 
     /// Appends the record as one JSON object.
     package static func append(_ record: Record, to out: inout [UInt8]) {

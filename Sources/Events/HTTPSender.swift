@@ -17,6 +17,8 @@ package struct OutboundRequest: Hashable, Sendable {
     package var timeout: Duration
     /// Bytes of response body kept; a longer one fails with ``OutboundFailure/responseTooLarge(limit:)``.
     package var responseBytesMax: Int
+    /// Only the first ``responseBytesMax`` bytes of the body matter: a longer one is cut off, and is no failure.
+    package var cutsResponse = false
     private var pairs: [Header] = []
 
     private struct Header: Hashable, Sendable {

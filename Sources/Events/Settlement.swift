@@ -24,17 +24,36 @@ package struct Settlement: Sendable {
     package var trace: String?
     /// Whether the host had to stop the script, as it used up its processor time or its memory.
     package var wasKilled: Bool
+    /// What the attempt says of the endpoint as a whole; nil where there is none, or nothing to say.
+    package var endpoint: EndpointSign?
 
     package init(
         _ delivery: DeliveryID, _ outcome: Outcome, effects: Effects? = nil, trace: String? = nil,
-        wasKilled: Bool = false
+        wasKilled: Bool = false, endpoint: EndpointSign? = nil
     ) {
         self.delivery = delivery
         self.outcome = outcome
         self.effects = effects
         self.trace = trace
         self.wasKilled = wasKilled
+        self.endpoint = endpoint
     }
+}
+
+/// What an attempt says of the endpoint it went to, beside what became of the delivery.
+package enum EndpointSign: Hashable, Sendable {
+    /// It answers, and judged this delivery.
+    case up
+    /// It answered, but not as one in order does, or too late: this delivery's fault or its own.
+    case failing
+    /// There was no connection, which no delivery can be at fault for.
+    case unreachable
+    /// It has not consented to being sent anything.
+    case refusing
+    /// It wants to be sent nothing for so long.
+    case busy(Duration)
+    /// It answers that it is gone for good.
+    case gone
 }
 
 /// Settlements in bulk: plain acks, by far the most, are only their names.
@@ -44,6 +63,8 @@ package struct Settlements: Sendable {
     /// Called once from any thread when a ``StateReader`` shows the state that these settlements write, or when it is
     /// certain that it never will.
     package var whenTaken: (@Sendable () -> Void)?
+    /// What the endpoint has said of how often it may be sent to; holds until it says otherwise.
+    package var allowance: EndpointAllowance?
 
     package init(acks: [DeliveryID] = [], others: [Settlement] = []) {
         self.acks = acks
@@ -53,6 +74,15 @@ package struct Settlements: Sendable {
     package var writesState: Bool { others.contains { $0.effects?.state.isEmpty == false } }
 
     package var isEmpty: Bool { acks.isEmpty && others.isEmpty }
+}
+
+package struct EndpointAllowance: Hashable, Sendable {
+    /// nil: as often as wanted.
+    package var requestsPerMinute: Int?
+
+    package init(requestsPerMinute: Int?) {
+        self.requestsPerMinute = requestsPerMinute
+    }
 }
 
 /// What a handler wants to be true once its delivery is acknowledged.

@@ -134,6 +134,7 @@ struct Admin: Sendable {
                     json.field("dropped", subscriber.dropped)
                     json.field("lastError", ifPresent: subscriber.lastError)
                     json.field("lastTrace", ifPresent: subscriber.lastTrace)
+                    if let until = subscriber.until { json.field("until", until) }
                 }
             }
         }

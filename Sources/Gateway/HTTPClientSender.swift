@@ -18,6 +18,7 @@ package final class HTTPClientSender: HTTPSender {
         configuration.timeout.connect = .seconds(10)
         // Whoever sends decides about trying again, and wants to know at once that nobody listens.
         configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = Limits.connectionsPerHostMax
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
@@ -34,6 +35,10 @@ package final class HTTPClientSender: HTTPSender {
             var body: [UInt8] = []
             for try await chunk in response.body {
                 guard body.count + chunk.readableBytes <= request.responseBytesMax else {
+                    if request.cutsResponse {
+                        body.append(contentsOf: chunk.readableBytesView.prefix(request.responseBytesMax - body.count))
+                        break
+                    }
                     throw OutboundFailure.responseTooLarge(limit: request.responseBytesMax)
                 }
                 body.append(contentsOf: chunk.readableBytesView)

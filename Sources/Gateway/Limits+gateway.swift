@@ -35,8 +35,22 @@ extension Limits {
     /// What a client is told to wait when there is no room for its events now: about one group commit of a busy disk.
     static let retryAfterSeconds = 1
 
-    /// Bytes of an endpoint's answer that are read; of it only the status and Retry-After count.
-    static let webhookResponseBytesMax = 64 << 10
+    /// Connections to one host that are pooled at once. A request beyond them waits for one, within its timeout; what
+    /// really limits them is each subscriber's `concurrency`, which for one endpoint is far below.
+    static let connectionsPerHostMax = 1_000
+
+    /// Bytes of an endpoint's answer that are read; of it only the status, the headers and a short excerpt count.
+    static let webhookResponseBytesMax = 4 << 10
+
+    /// Bytes of events in one request of a `batch`; a larger event travels alone. What common servers take as a body
+    /// without being told to.
+    static let webhookBatchBytesMax = 1 << 20
+
+    /// How long an endpoint is left alone that answers 429 and doesn't say.
+    static let busyDefault: Duration = .seconds(10)
+
+    /// Bytes that a secret needs to have to be looked for in an endpoint's answer: a shorter one is found in every text.
+    static let secretBytesMin = 4
 
     /// Bytes of an endpoint's answer that go into the reason of a failed attempt.
     static let webhookExcerptBytesMax = 200

@@ -4,53 +4,46 @@ package import Events
 package import Routes
 import Synchronization
 
-/// Posts each delivery to a URL: a CloudEvent in binary mode with the headers of Standard Webhooks, `concurrency` at
-/// once. What the answers mean is told at ``WebhookOutcome``.
+/// Posts deliveries to a URL as CloudEvents with the headers of Standard Webhooks: one a request, or several where they
+/// are batched, `concurrency` requests at once. What the answers mean is told at ``WebhookOutcome``.
+///
+/// Where the endpoint is to be asked first, nothing is posted until it has consented; what comes in meanwhile waits. A
+/// consent that names a rate gives back what waits, so that the broker starts it at that rate.
 package final class WebhookDestination: Destination {
-    private let subscriber: String
-    private let url: String
-    private let headers: [(name: String, value: String)]
-    private let signatures: [WebhookSignature]
-    private let timeout: Duration
+    private let request: WebhookRequest
     private let concurrency: Int
+    /// Requests wanted per minute.
+    private let perMinute: Int?
     private let sender: any HTTPSender
     private let clock: any Events.Clock
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     private struct State {
         var settle: (@Sendable (Settlements) -> Void)?
-        var waiting: ArraySlice<Delivery> = []
-        var running: [Int: (delivery: Delivery, task: Task<Void, Never>)] = [:]
+        /// What is posted in one request each, in order.
+        var waiting: ArraySlice<[Delivery]> = []
+        var running: [Int: (deliveries: [Delivery], task: Task<Void, Never>)] = [:]
         var nextRun = 0
+        var consent: Consent
         var isStopping = false
         var whenIdle: CheckedContinuation<Void, Never>?
     }
 
+    private enum Consent {
+        case needed
+        case asking(Task<Void, Never>)
+        case given
+    }
+
     /// - Throws: where the URL, a header or a signing secret can't be used; the text names it, never its value.
     package init(
-        subscriber: String, route: PushRoute, timeout: Duration, concurrency: Int, sender: any HTTPSender,
-        clock: any Events.Clock
+        subscriber: String, route: PushRoute, timeout: Duration, concurrency: Int, rate: Rate? = nil,
+        sender: any HTTPSender, clock: any Events.Clock
     ) throws(Failure) {
-        guard route.url.hasPrefix("https://") || route.url.hasPrefix("http://") else {
-            throw Failure(
-                .malformed,
-                "subscriber \"\(subscriber)\" pushes to \"\(route.url)\"; a URL starts with https:// or http://")
-        }
-        var signatures: [WebhookSignature] = []
-        for secret in route.signing {
-            guard let signature = WebhookSignature(secret: secret.value) else {
-                throw Failure(
-                    .malformed,
-                    "\(secret) of subscriber \"\(subscriber)\" can't sign: it is empty, or not base64 behind whsec_")
-            }
-            signatures.append(signature)
-        }
-        self.subscriber = subscriber
-        url = route.url
-        headers = try Self.headers(route.headers, subscriber: subscriber)
-        self.signatures = signatures
-        self.timeout = timeout
-        self.concurrency = max(1, concurrency)
+        request = try WebhookRequest(subscriber: subscriber, route: route, timeout: timeout)
+        state = Mutex(State(consent: request.origin == nil ? .given : .needed))
+        self.concurrency = min(max(1, concurrency), Limits.connectionsPerHostMax)
+        perMinute = rate.map { max(1, Int($0.perSecond * 60)) }
         self.sender = sender
         self.clock = clock
     }
@@ -60,28 +53,57 @@ package final class WebhookDestination: Destination {
     }
 
     package func deliver(_ deliveries: [Delivery]) {
-        let refused = state.withLock { state in
-            if state.isStopping { return deliveries }
-            state.waiting.append(contentsOf: deliveries)
-            return []
+        let requests = packed(deliveries)
+        let isRefused = state.withLock { state in
+            if state.isStopping { return true }
+            state.waiting.append(contentsOf: requests)
+            return false
         }
-        if refused.isEmpty { startWaiting() } else { giveBack(refused) }
+        if isRefused { giveBack(deliveries) } else { startWaiting() }
+    }
+
+    /// One request each; or as many as fit into one, but alone what was tried before, as it may be what the endpoint
+    /// refused the others for.
+    private func packed(_ deliveries: [Delivery]) -> [[Delivery]] {
+        guard request.isBatched else { return deliveries.map { [$0] } }
+        var requests: [[Delivery]] = []
+        var open: [Delivery] = []
+        var bytes = 0
+        for delivery in deliveries {
+            if delivery.attempt > 1 {
+                requests.append([delivery])
+                continue
+            }
+            if !open.isEmpty, bytes + delivery.record.byteCount > Limits.webhookBatchBytesMax {
+                requests.append(open)
+                open = []
+                bytes = 0
+            }
+            open.append(delivery)
+            bytes += delivery.record.byteCount
+        }
+        return open.isEmpty ? requests : requests + [open]
     }
 
     /// Starts what may start now.
     private func startWaiting() {
         state.withLock { state in
-            guard !state.isStopping else { return }
-            while state.running.count < concurrency, let delivery = state.waiting.popFirst() {
-                state.nextRun += 1
-                let run = state.nextRun
-                state.running[run] = (delivery, Task { await self.carryOut(run, delivery) })
+            guard !state.isStopping, !state.waiting.isEmpty else { return }
+            switch state.consent {
+            case .needed: state.consent = .asking(Task { await self.ask() })
+            case .asking: break
+            case .given:
+                while state.running.count < concurrency, let deliveries = state.waiting.popFirst() {
+                    state.nextRun += 1
+                    let run = state.nextRun
+                    state.running[run] = (deliveries, Task { await self.carryOut(run, deliveries) })
+                }
             }
         }
     }
 
-    private func carryOut(_ run: Int, _ delivery: Delivery) async {
-        let outcome = await attempt(delivery)
+    private func carryOut(_ run: Int, _ deliveries: [Delivery]) async {
+        let ended = await attempt(deliveries)
         let (settle, idle) = state.withLock { state in
             // Given back already, where stopping took too long: answered once, never twice.
             guard state.running.removeValue(forKey: run) != nil else {
@@ -91,50 +113,72 @@ package final class WebhookDestination: Destination {
             defer { state.whenIdle = nil }
             return (state.settle, state.whenIdle)
         }
-        if outcome == .ack {
-            settle?(Settlements(acks: [delivery.id]))
-        } else {
-            settle?(Settlements(others: [Settlement(delivery.id, outcome)]))
-        }
+        settle?(Self.settlements(of: deliveries, ended))
         idle?.resume()
         startWaiting()
     }
 
-    private func attempt(_ delivery: Delivery) async -> Outcome {
-        do {
-            let response = try await sender.send(request(delivery))
-            return WebhookOutcome.of(response, now: clock.now())
-        } catch {
-            return WebhookOutcome.of(error, timeout: timeout)
-        }
+    private static func settlements(of deliveries: [Delivery], _ ended: WebhookOutcome) -> Settlements {
+        if ended.outcome == .ack { return Settlements(acks: deliveries.map(\.id)) }
+        return Settlements(others: deliveries.map { Settlement($0.id, ended.outcome, endpoint: ended.endpoint) })
     }
 
-    func request(_ delivery: Delivery) -> OutboundRequest {
-        let record = delivery.record
-        let body = Array(record.data)
-        let id = WebhookSignature.id(subscriber: subscriber, delivery: delivery.id)
-        // Rounded down: a timestamp in the future is refused by strict endpoints.
-        let timestamp = clock.now().milliseconds / 1_000
-        var headers = EventEncoder.binaryHeaders(record) + self.headers
-        headers.append(("user-agent", "fairlead"))
-        headers.append(("webhook-id", id))
-        headers.append(("webhook-timestamp", String(timestamp)))
-        if !signatures.isEmpty {
-            let list = signatures.map { $0.sign(id: id, timestamp: timestamp, body: body) }
-            headers.append(("webhook-signature", list.joined(separator: " ")))
+    private func attempt(_ deliveries: [Delivery]) async -> WebhookOutcome {
+        var ended: WebhookOutcome
+        do {
+            let response = try await sender.send(request.post(deliveries, now: clock.now()))
+            ended = .of(response, events: deliveries.count, now: clock.now())
+        } catch let failure as OutboundFailure {
+            ended = .of(failure, timeout: request.timeout)
+        } catch {
+            ended = WebhookOutcome(outcome: .retry(after: nil, reason: "it can't be signed: \(error)"))
         }
-        return OutboundRequest(
-            method: "POST", url: url, headers: headers, body: body, timeout: timeout,
-            responseBytesMax: Limits.webhookResponseBytesMax)
+        ended.outcome = ended.outcome.mappingReason(request.redacted)
+        return ended
+    }
+
+    /// Asks for consent; then starts what waits, or gives it back.
+    private func ask() async {
+        var consent: EndpointAllowance?
+        var refusal = WebhookOutcome(outcome: .returned)
+        do {
+            let response = try await sender.send(request.options(perMinute: perMinute))
+            switch WebhookConsent.of(response, origin: request.origin ?? "", asked: perMinute) {
+            case .granted(let allowance): consent = allowance
+            case .refused(let reason):
+                refusal = WebhookOutcome(outcome: .retry(after: nil, reason: reason), endpoint: .refusing)
+            }
+        } catch {
+            refusal = .of(error, timeout: request.timeout)
+        }
+        refusal.outcome = refusal.outcome.mappingReason(request.redacted)
+        let (settle, waiting) = state.withLock { state in
+            state.consent = consent == nil ? .needed : .given
+            // Without a bound, what waits may go now.
+            if let consent, consent.requestsPerMinute == nil { return (state.settle, [] as [Delivery]) }
+            defer { state.waiting = [] }
+            return (state.settle, state.waiting.flatMap { $0 })
+        }
+        if let consent {
+            var settlements = Settlements(others: waiting.map { Settlement($0.id, .returned) })
+            settlements.allowance = consent
+            settle?(settlements)
+            startWaiting()
+        } else if !waiting.isEmpty {
+            settle?(Self.settlements(of: waiting, refusal))
+        }
     }
 
     package func stop(_ reason: StopReason, deadline: Duration) async {
-        let waiting = state.withLock { state in
+        let (waiting, asking) = state.withLock { state in
             state.isStopping = true
             defer { state.waiting = [] }
-            return Array(state.waiting)
+            guard case .asking(let task) = state.consent else { return (state.waiting, nil as Task<Void, Never>?) }
+            return (state.waiting, task)
         }
-        giveBack(waiting)
+        giveBack(waiting.flatMap { $0 })
+        asking?.cancel()
+        await asking?.value
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.whenIdle() }
             group.addTask {
@@ -167,7 +211,7 @@ package final class WebhookDestination: Destination {
             return (Array(state.running.values), state.whenIdle)
         }
         for run in running { run.task.cancel() }
-        giveBack(running.map(\.delivery))
+        giveBack(running.flatMap(\.deliveries))
         for run in running { await run.task.value }
         idle?.resume()
     }
@@ -177,30 +221,15 @@ package final class WebhookDestination: Destination {
         let settle = state.withLock { $0.settle }
         settle?(Settlements(others: deliveries.map { Settlement($0.id, .returned) }))
     }
+}
 
-    private static func headers(
-        _ settings: [String: SettingValue], subscriber: String
-    ) throws(Failure) -> [(name: String, value: String)] {
-        var headers: [(name: String, value: String)] = []
-        for (name, setting) in settings.sorted(by: { $0.key < $1.key }) {
-            let value: String
-            switch setting {
-            case .string(let text), .name(let text): value = text
-            case .integer(let number): value = String(number)
-            case .number(let number): value = String(number)
-            case .boolean(let flag): value = String(flag)
-            case .secret(let secret): value = secret.value
-            case .duration, .size, .rate, .percent, .list, .block:
-                throw Failure(
-                    .malformed, "header \"\(name)\" of subscriber \"\(subscriber)\" must be a text or a secret")
-            }
-            guard value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-                throw Failure(
-                    .malformed,
-                    "header \"\(name)\" of subscriber \"\(subscriber)\" has a control character in its value")
-            }
-            headers.append((name.lowercased(), value))
+extension Outcome {
+    fileprivate func mappingReason(_ change: (String) -> String) -> Outcome {
+        switch self {
+        case .ack, .returned: self
+        case .retry(let after, let reason): .retry(after: after, reason: change(reason))
+        case .dead(let reason): .dead(reason: change(reason))
+        case .drop(let reason): .drop(reason: change(reason))
         }
-        return headers
     }
 }

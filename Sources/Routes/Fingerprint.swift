@@ -54,6 +54,10 @@ private struct Canonical {
             add(name, "push \(push.url)")
             for secret in push.signing { add("sign", secret.value) }
             for (header, value) in push.headers.sorted(by: { $0.key < $1.key }) { add("header \(header)", value) }
+            add("mode", push.mode.rawValue)
+            add("handshake", push.handshake.map { $0.origin ?? "yes" } ?? "no")
+            add("breaker", push.breaker?.text ?? "off")
+            add("batch", push.batch.map { "\($0.count) \($0.every.milliseconds)" } ?? "")
         case .pull(let lease): add(name, "pull \(lease.milliseconds)")
         }
     }

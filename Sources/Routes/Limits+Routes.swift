@@ -50,6 +50,15 @@ extension Limits {
     /// Events in one `batch`.
     package static let batchPolicyCountMax = 10_000
 
+    /// Failures in a row that `breaker` may wait for: each costs an event one of its attempts.
+    package static let breakerFailuresMax = 10_000
+
+    /// Shortest time between probes of an endpoint that is down: it is not to be kept there by them.
+    package static let breakerProbeMin: Duration = .milliseconds(100)
+
+    /// Bytes of a host's name (RFC 1035 section 2.3.4).
+    package static let hostNameBytesMax = 253
+
     /// Longest duration in routes.conf, a hundred years: sums with it stay within a timestamp.
     package static let durationMax: Duration = .seconds(100 * 366 * 86_400)
 }

@@ -78,7 +78,7 @@ extension Resolver {
             needsRun(line, method, isWhole)
             limits(line, &route)
         case "batch":
-            needsRun(line, method, isWhole)
+            if method?.keyword.name != "push" { needsRun(line, method, isWhole) }
         default: break
         }
     }
@@ -229,17 +229,8 @@ extension Resolver {
         case "run": return .run(plugin: line.string(0), settings: settings(statements), batch: batch)
         case "push":
             var push = PushRoute(url: line.string(0))
-            for part in check(statements, in: .push) {
-                let isSign = part.keyword.name == "sign"
-                origins[isSign ? "sign" : "header \(part.string(0))"] = .line(part.statement.place)
-                if isSign {
-                    push.signing = part.values.compactMap {
-                        if case .secret(let secret) = $0.value { secret } else { nil }
-                    }
-                } else {
-                    header(part, &push)
-                }
-            }
+            push.batch = batch
+            for part in check(statements, in: .push) { apply(part, to: &push, &origins) }
             return .push(push)
         default:
             var lease = Self.defaultLease
@@ -253,20 +244,6 @@ extension Resolver {
             }
             return .pull(lease: lease)
         }
-    }
-
-    private func header(_ part: Checked, _ push: inout PushRoute) {
-        let name = part.string(0)
-        let isToken =
-            !name.isEmpty && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !#"(),/:;<=>?@[\]{}""#.utf8.contains($0) }
-        guard isToken else {
-            diagnostics.error(
-                .wrongArgument, "\"\(Self.shortened(name))\" can't be a header's name", in: part.statement.source,
-                part.values[0].range)
-            return
-        }
-        if case .string(let text) = part.values[1].value { push.headers[name] = .string(text) }
-        if case .secret(let secret) = part.values[1].value { push.headers[name] = .secret(secret) }
     }
 
     /// A plugin's settings: any keyword; one value, several as a list, a block, or nothing for true.

@@ -201,6 +201,12 @@ extension Resolver {
                 return .refused(
                     .bad(.wrongArgument, "\"\(Self.shortened(text))\" is no URL", hint: "write \"https://host/path\""))
             }
+            guard !text.split(separator: "/", omittingEmptySubsequences: false)[2].contains("@") else {
+                return .refused(
+                    .bad(
+                        .wrongArgument, "a URL can't hold a user's name or password",
+                        hint: #"send them as: header "authorization" secret("NAME")"#))
+            }
             return .value(.string(text))
         case .time:
             guard Instant.microseconds(text) != nil else {

@@ -129,7 +129,7 @@ extension SubscriberRoute {
                 result.append(
                     RouteExplanation.Effective(name: "run \(setting.name)", value: setting.value.text, origin: origin))
             }
-            if let batch { add("batch", "\(batch.count) every \(DurationText.format(batch.every))") }
+            if let batch { add("batch", batch.text) }
             add("cpu", DurationText.format(limits.cpu))
             add("memory", SettingValue.size(limits.memory).text)
             if grants.isEmpty { add("allow", "nothing") }
@@ -140,6 +140,13 @@ extension SubscriberRoute {
             for (name, value) in push.headers.sorted(by: { $0.key < $1.key }) {
                 add("header \(JSONText.quoted(name))", value.text, "header \(name)")
             }
+            if let batch = push.batch {
+                add("batch", batch.text)
+            } else {
+                add("mode", push.mode.rawValue)
+            }
+            add("handshake", push.handshake.map { $0.origin.map(JSONText.quoted) ?? "yes" } ?? "no")
+            add("breaker", push.breaker?.text ?? "off")
         case .pull(let lease):
             add("pull", "yes")
             add("lease", DurationText.format(lease))

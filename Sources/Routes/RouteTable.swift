@@ -191,10 +191,45 @@ package struct PushRoute: Hashable, Sendable {
     package var signing: [Secret] = []
     /// Extra request headers.
     package var headers: [String: SettingValue] = [:]
+    package var mode: ContentMode = .binary
+    package var handshake: Handshake?
+    /// nil: never opens.
+    package var breaker: BreakerPolicy? = BreakerPolicy()
+    /// nil: each event is a request of its own.
+    package var batch: BatchPolicy?
 
     package init(url: String) {
         self.url = url
     }
+
+    /// How one event fills a request (CloudEvents HTTP binding).
+    package enum ContentMode: String, Hashable, Sendable {
+        /// Attributes in headers, the data as the body.
+        case binary
+        /// All of it as one JSON object.
+        case structured
+    }
+
+    /// The endpoint is asked for consent before anything is posted to it.
+    package struct Handshake: Hashable, Sendable {
+        /// Who asks; nil: this host's name.
+        package var origin: String?
+
+        package init(origin: String? = nil) {
+            self.origin = origin
+        }
+    }
+}
+
+/// When an endpoint counts as down, and how it is tried then.
+package struct BreakerPolicy: Hashable, Sendable {
+    /// Failures in a row.
+    package var failures = 10
+    /// Time until the first probe; doubles with each that fails, up to `last`.
+    package var first: Duration = .seconds(5)
+    package var last: Duration = .seconds(300)
+
+    package init() {}
 }
 
 /// One line of a plugin's settings block, still untyped: the plugin's own `config` says what it should be.
@@ -259,6 +294,8 @@ package struct Rate: Hashable, Sendable {
         guard case .value(let rate) = Quantity.rate(text), rate.count > 0 else { return nil }
         self = rate
     }
+
+    package var perSecond: Double { Double(count) / max(0.001, per.seconds) }
 }
 
 package enum StartPosition: Hashable, Sendable {

@@ -206,7 +206,9 @@ enum Schema {
         Keyword(
             name: "batch", context: .subscriber,
             shape: .sequence([.one(.integer(1...Limits.batchPolicyCountMax)), .word("every"), .one(.duration)]),
-            doc: "Gives the plugin up to so many events at a time, once in a while."),
+            doc:
+                "Gives the plugin, or the endpoint, up to so many events at a time: when there are as many, or after this time."
+        ),
         Keyword(
             name: "retry", context: .subscriber, shape: .optional(.one(.name)), block: .retry,
             defaultText: "attempts 8, backoff 1s to 10m jitter 20%, timeout 10s",
@@ -256,11 +258,32 @@ enum Schema {
     private static let delivery: [Keyword] = [
         Keyword(
             name: "sign", context: .push, shape: .many(.secret),
-            doc: "Signs requests (Standard Webhooks); the current secret first, while changing it the old one too."),
+            doc:
+                "Signs requests (Standard Webhooks): `whsec_…` by HMAC, `whsk_…` by ed25519; while changing, new and old."
+        ),
         Keyword(
             name: "header", context: .push, shape: .sequence([.one(.string), .choice([.one(.text), .one(.secret)])]),
             isRepeatable: true,
             doc: "Adds a header to each request."),
+        Keyword(
+            name: "mode", context: .push, shape: .choice([.word("binary"), .word("structured")]),
+            defaultText: "binary",
+            doc: "An event's attributes as headers and its data as the body, or all of it as one JSON object."),
+        Keyword(
+            name: "handshake", context: .push, shape: .choice([.word("yes"), .word("no"), .one(.text)]),
+            defaultText: "no",
+            doc: "Asks the endpoint for its consent first (CloudEvents webhooks), in this host's name or the one given."
+        ),
+        Keyword(
+            name: "breaker", context: .push,
+            shape: .choice([
+                .word("off"),
+                .sequence([
+                    .one(.integer(1...Limits.breakerFailuresMax)),
+                    .optional(.sequence([.word("probe"), .one(.duration), .word("to"), .one(.duration)])),
+                ]),
+            ]), defaultText: "10 probe 5s to 5m",
+            doc: "After so many failures in a row, only tries single events, at growing intervals, until one succeeds."),
         Keyword(
             name: "lease", context: .pull, shape: .one(.duration), defaultText: "30s",
             doc: "How long a client has an event to itself."),

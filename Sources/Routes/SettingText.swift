@@ -45,6 +45,14 @@ extension RetryPolicy {
     }
 }
 
+extension BatchPolicy {
+    package var text: String { "\(count) every \(DurationText.format(every))" }
+}
+
+extension BreakerPolicy {
+    package var text: String { "\(failures) probe \(DurationText.format(first)) to \(DurationText.format(last))" }
+}
+
 extension DeadAction {
     package var text: String {
         switch self {

@@ -56,6 +56,11 @@ extension DeliveryMethod {
             if before.signing != after.signing { changes.append("sign") }
             for header in Set(before.headers.keys).union(after.headers.keys).sorted()
             where before.headers[header] != after.headers[header] { changes.append("header \(header)") }
+            if before.mode != after.mode { changes.append("mode \(before.mode.rawValue) → \(after.mode.rawValue)") }
+            if before.handshake != after.handshake { changes.append("handshake") }
+            let (breaker, newBreaker) = (before.breaker?.text ?? "off", after.breaker?.text ?? "off")
+            if breaker != newBreaker { changes.append("breaker \(breaker) → \(newBreaker)") }
+            if before.batch != after.batch { changes.append("batch") }
             return changes
         case (.pull(let before), .pull(let after)):
             return before == after ? [] : ["lease \(DurationText.format(before)) → \(DurationText.format(after))"]

@@ -94,7 +94,7 @@ struct GenerationBuilder: Sendable {
                 do {
                     let destination = try WebhookDestination(
                         subscriber: route.name, route: push, timeout: route.retry.timeout,
-                        concurrency: route.concurrency, sender: sender, clock: clock)
+                        concurrency: route.concurrency, rate: route.rate, sender: sender, clock: clock)
                     destinations[route.name] = destination
                     built.append(destination)
                 } catch {

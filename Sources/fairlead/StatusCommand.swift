@@ -34,6 +34,10 @@ struct Status: AsyncParsableCommand {
             var dropped: Int
             var lastError: String?
             var lastTrace: String?
+            /// When an endpoint that is down or busy is tried next.
+            var until: String?
+
+            var stand: String { until.map { "\(state) until \($0)" } ?? state }
         }
     }
 
@@ -57,7 +61,7 @@ struct Status: AsyncParsableCommand {
             ],
             status.subscribers.map {
                 [
-                    $0.name, $0.method, $0.state, "\($0.backlog)", "\($0.inFlight)", "\($0.retrying)", "\($0.dead)",
+                    $0.name, $0.method, $0.stand, "\($0.backlog)", "\($0.inFlight)", "\($0.retrying)", "\($0.dead)",
                     "\($0.acked)", "\($0.dropped)", String(($0.lastError ?? "").prefix(60)),
                 ]
             })

@@ -185,7 +185,17 @@ final class BrokerSimulation {
                             attributes: [.init("subject", .string(delivery.record.key ?? ""))]))
                 ])
         }
-        destination.settle(Settlement(delivery.id, outcome, effects: effects))
+        var settlement = Settlement(delivery.id, outcome, effects: effects)
+        if name == "pushed" { settlement.endpoint = endpointSign(outcome) }
+        destination.settle(settlement)
+    }
+
+    private func endpointSign(_ outcome: Outcome) -> EndpointSign? {
+        guard case .retry = outcome else { return .up }
+        let signs: [EndpointSign?] = [
+            .failing, .failing, .unreachable, .refusing, .up, .busy(.seconds(Int(random.next() % 5))), nil,
+        ]
+        return signs[Int(random.next() % UInt64(signs.count))]
     }
 
     /// Lets everything that waits happen, moving the clock on to the next moment at which something is due.

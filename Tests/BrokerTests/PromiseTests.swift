@@ -33,9 +33,21 @@ struct PromiseTests {
         table.subscribers = [
             subscriber("plain", from: "in"), subscriber("ordered", from: "in", ordered: true),
             subscriber("counter", from: "in"), subscriber("listener", from: "echo"),
+            pushed(subscriber("pushed", from: "in")),
         ]
         if extra { table.subscribers.append(subscriber("extra", from: "in")) }
         return table
+    }
+
+    /// One with an endpoint, whose breaker opens and closes all the time.
+    private static func pushed(_ route: SubscriberRoute) -> SubscriberRoute {
+        var route = route
+        var push = PushRoute(url: "http://endpoint")
+        push.breaker!.failures = 3
+        push.breaker!.last = .seconds(10)
+        route.delivery = .push(push)
+        route.concurrency = 3
+        return route
     }
 
     @Test func promisesHoldThroughFailuresAndCrashes() throws {
@@ -101,7 +113,7 @@ struct PromiseTests {
         let end = disk.ends["in"] ?? 0
         #expect(accepted.allSatisfy { $0 < end }, "seed \(seed), P1: what was accepted is in the journal")
 
-        for name in ["plain", "counter"] {
+        for name in ["plain", "counter", "pushed"] {
             let acked = Set((simulation.delivered[name] ?? []).filter { $0.outcome == .ack }.map(\.id.offset))
             let dead = Set(disk.dead.filter { $0.subscriber == name }.map(\.draft.offset))
             let missing = (0..<end).filter { !acked.contains($0) && !dead.contains($0) }

@@ -21,7 +21,7 @@ private struct Answering: HTTPResponder {
     let answer: @Sendable (Asked) async throws -> Response
 
     func respond(to request: Request, context: Context) async throws -> Response {
-        let bytes = try await request.body.collect(upTo: 1 << 20)
+        let bytes = try await request.body.collect(upTo: 4 << 20)
         var headers: [String: String] = [:]
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         return try await answer(

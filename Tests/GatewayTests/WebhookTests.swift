@@ -1,63 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Events
-import Gateway
+import HTTPTypes
 import Hummingbird
 import NIOCore
 import Routes
 import Synchronization
 import Testing
 
+@testable import Gateway
+
 @Suite(.timeLimit(.minutes(1)))
 struct WebhookTests {
-    static let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-    // MARK: Signatures
-
-    @Test func signaturesAreThoseOfTheStandard() throws {
-        let signature = try #require(WebhookSignature(secret: Self.secret))
-        #expect(
-            signature.sign(
-                id: "msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp: 1_614_265_330, body: Array(#"{"test": 2432232314}"#.utf8)
-            )
-                == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
-    }
-
-    @Test func aSecretMayLackItsPadding() throws {
-        let body = Array("x".utf8)
-        let padded = try #require(WebhookSignature(secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS="))
-        let bare = try #require(WebhookSignature(secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS"))
-        #expect(padded.sign(id: "a", timestamp: 1, body: body) == bare.sign(id: "a", timestamp: 1, body: body))
-    }
-
-    /// Computed with Python's hmac.
-    @Test func aSecretMayBePlainText() throws {
-        let signature = try #require(WebhookSignature(secret: "Jefe"))
-        #expect(
-            signature.sign(id: "msg_1", timestamp: 1, body: Array("x".utf8))
-                == "v1,8Ali5r9Pb4bQh7AS85XHQfjhYzR0I3Tepdj5FBXFlMY=")
-    }
-
-    @Test(arguments: ["", "whsec_", "whsec_***"])
-    func aSecretThatCantSignIsRefused(_ secret: String) {
-        #expect(WebhookSignature(secret: secret) == nil)
-        var route = PushRoute(url: "http://127.0.0.1/")
-        route.signing = [Secret(name: "HOOK", value: secret)]
-        let refusal = refused(route)
-        #expect(
-            refusal
-                == #"secret("HOOK") of subscriber "fulfilment" can't sign: it is empty, or not base64 behind whsec_"#)
-    }
-
-    @Test func idsAreStableAndHaveNoDots() {
-        let delivery = DeliveryID(topic: .named("orders.eu"), offset: 7)
-        let id = WebhookSignature.id(subscriber: "a.b", delivery: delivery)
-        #expect(id == WebhookSignature.id(subscriber: "a.b", delivery: delivery))
-        #expect(id.hasPrefix("msg_") && !id.contains(".") && id.utf8.count == 36)
-        #expect(id != WebhookSignature.id(subscriber: "a.c", delivery: delivery))
-        #expect(
-            id != WebhookSignature.id(subscriber: "a.b", delivery: DeliveryID(topic: .named("orders.eu"), offset: 8)))
-    }
+    static let secret = WebhookSignatureTests.secret
 
     // MARK: Destination
 
@@ -71,6 +26,15 @@ struct WebhookTests {
         } catch {
             return error.message
         }
+    }
+
+    @Test func aSecretThatCantSignIsNamedNotShown() {
+        var route = PushRoute(url: "http://127.0.0.1/")
+        route.signing = [Secret(name: "HOOK", value: "whsec_***")]
+        #expect(
+            refused(route)
+                == #"secret("HOOK") of subscriber "fulfilment" can't sign: it should be whsec_ and base64, whsk_ and the base64 of an ed25519 key, or any other text"#
+        )
     }
 
     @Test func aRouteThatCantWorkIsRefused() {
@@ -121,90 +85,157 @@ struct WebhookTests {
         #expect(request.method == "POST")
         #expect(request.path == "/hook")
         #expect(request.body == Array("{\"n\": 0}".utf8))
-        let id = WebhookSignature.id(subscriber: "fulfilment", delivery: Self.deliveries(1)[0].id)
+        let id = WebhookSignature.id(subscriber: "fulfilment", deliveries: [Self.deliveries(1)[0].id])
         let expected = [
             "content-type": "application/json", "ce-specversion": "1.0", "ce-id": "0", "ce-source": "/s",
             "ce-type": "gr%C3%B6%C3%9Fe", "ce-x": "true", "x-shop": "1", "webhook-id": id,
             "webhook-timestamp": "1773065100", "content-length": "8",
         ]
         for (name, value) in expected { #expect(request.headers[name] == value, "\(name)") }
-        let signatures = ["older", Self.secret].map {
-            WebhookSignature(secret: $0)!.sign(id: id, timestamp: 1_773_065_100, body: request.body)
+        let signatures = try ["older", Self.secret].map {
+            try WebhookSignature(secret: $0)!.sign(id: id, timestamp: 1_773_065_100, body: request.body)
         }
         #expect(request.headers["webhook-signature"] == "\(signatures[1]) \(signatures[0])")
         #expect(settled.all[0].acks == [Self.deliveries(1)[0].id])
     }
 
-    struct Answer: Sendable {
+    struct Answer: Sendable, CustomTestStringConvertible {
         var status: Int
-        var headers: [(name: String, value: String)] = []
+        var headers: [String: String] = [:]
         var body = ""
-        var outcome: Outcome
+        var reason = ""
+        var sign = EndpointSign.failing
+        var after: Duration?
+        var isDead = false
+
+        var testDescription: String { "\(status) \(headers)" }
     }
 
     @Test(arguments: [
-        Answer(status: 200, body: "ok", outcome: .ack),
-        Answer(status: 202, outcome: .ack),
         Answer(
-            status: 301, headers: [("location", "https://b/")],
-            outcome: .retry(
-                after: nil,
-                reason:
-                    "the endpoint answered 301, a redirect to https://b/; redirects aren't followed, push to where it leads"
-            )
-        ),
+            status: 301, headers: ["location": "https://b/"],
+            reason: ", a redirect to https://b/; redirects aren't followed, push to where it leads"),
+        Answer(status: 400, body: "no\n  \u{1B}[2Jway", reason: ": no [2Jway", sign: .up),
+        Answer(status: 401), Answer(status: 403), Answer(status: 404), Answer(status: 408),
+        Answer(status: 409, sign: .up),
+        Answer(status: 410, reason: "; it is gone for good, so the subscriber pauses", sign: .gone),
+        Answer(status: 413, reason: "; it will never take this event", sign: .up, isDead: true),
+        Answer(status: 415, reason: "; it will never take this event", sign: .up, isDead: true),
+        Answer(status: 422, reason: "; it will never take this event", sign: .up, isDead: true),
+        Answer(status: 429, headers: ["retry-after": "120"], sign: .busy(.seconds(120)), after: .seconds(120)),
+        Answer(status: 429, sign: .busy(.seconds(10))),
         Answer(
-            status: 400, body: "no\n  way", outcome: .retry(after: nil, reason: "the endpoint answered 400: no way")),
-        Answer(status: 401, outcome: .retry(after: nil, reason: "the endpoint answered 401")),
-        Answer(status: 404, outcome: .retry(after: nil, reason: "the endpoint answered 404")),
-        Answer(status: 408, outcome: .retry(after: nil, reason: "the endpoint answered 408")),
-        Answer(status: 410, outcome: .dead(reason: "the endpoint answered 410; it is gone for good")),
-        Answer(status: 413, outcome: .dead(reason: "the endpoint answered 413; it will never take this event")),
-        Answer(status: 415, outcome: .dead(reason: "the endpoint answered 415; it will never take this event")),
-        Answer(status: 422, outcome: .dead(reason: "the endpoint answered 422; it will never take this event")),
-        Answer(
-            status: 429, headers: [("retry-after", "120")],
-            outcome: .retry(after: .seconds(120), reason: "the endpoint answered 429")),
-        Answer(
-            status: 503, headers: [("retry-after", "Mon, 09 Mar 2026 14:06:00 GMT")],
-            outcome: .retry(after: .seconds(60), reason: "the endpoint answered 503")),
-        Answer(
-            status: 503, headers: [("retry-after", "later")],
-            outcome: .retry(after: nil, reason: "the endpoint answered 503")),
-        Answer(
-            status: 500, headers: [("retry-after", "9")],
-            outcome: .retry(after: nil, reason: "the endpoint answered 500")),
+            status: 503, headers: ["retry-after": "Mon, 09 Mar 2026 14:06:00 GMT"], sign: .busy(.seconds(60)),
+            after: .seconds(60)),
+        Answer(status: 503, headers: ["retry-after": "later"]), Answer(status: 503),
+        Answer(status: 500, headers: ["retry-after": "9"]), Answer(status: 502),
     ])
     func theAnswerDecides(_ answer: Answer) async throws {
-        let sender = FakeSender { _ throws(OutboundFailure) in
-            OutboundResponse(status: answer.status, headers: answer.headers, body: Array(answer.body.utf8))
+        let sender = HTTPClientSender()
+        let settlement = try await withEndpoint { _ in
+            var headers = HTTPFields()
+            for (name, value) in answer.headers { headers[HTTPField.Name(name)!] = value }
+            return Response(
+                status: .init(code: answer.status), headers: headers,
+                body: .init(byteBuffer: .init(string: answer.body)))
+        } _: { url in
+            try await Self.settlements(of: Self.deliveries(1), PushRoute(url: url), sender).others.first
         }
-        #expect(try await outcome(sender) == answer.outcome)
+        try await sender.shutdown()
+        let reason = "the endpoint answered \(answer.status)\(answer.reason)"
+        #expect(
+            settlement?.outcome == (answer.isDead ? .dead(reason: reason) : .retry(after: answer.after, reason: reason))
+        )
+        #expect(settlement?.endpoint == answer.sign)
+    }
+
+    @Test(arguments: [200, 201, 202, 204]) func anySuccessIsAnAck(_ status: Int) async throws {
+        let sender = HTTPClientSender()
+        let acks = try await withEndpoint { _ in
+            Response(status: .init(code: status))
+        } _: { url in
+            try await Self.settlements(of: Self.deliveries(1), PushRoute(url: url), sender).acks
+        }
+        try await sender.shutdown()
+        #expect(acks == [Self.deliveries(1)[0].id])
+    }
+
+    /// The event was delivered again and became a dead letter, although the endpoint had taken it.
+    @Test func aLongAnswerIsAnAnswerAndOnlyItsBeginningIsKept() async throws {
+        let sender = HTTPClientSender()
+        let settled = Collected<Settlements>()
+        let status = Mutex(200)
+        try await withEndpoint { _ in
+            Response(
+                status: .init(code: status.withLock { $0 }),
+                body: .init(byteBuffer: .init(repeating: 0x61, count: 1 << 20)))
+        } _: { url in
+            settled.add(try await Self.settlements(of: Self.deliveries(1), PushRoute(url: url), sender))
+            status.withLock { $0 = 500 }
+            settled.add(try await Self.settlements(of: Self.deliveries(1), PushRoute(url: url), sender))
+        }
+        try await sender.shutdown()
+        #expect(settled.all[0].acks.count == 1)
+        let reason = "the endpoint answered 500: " + String(repeating: "a", count: 200)
+        #expect(settled.all[1].others.map(\.outcome) == [.retry(after: nil, reason: reason)])
+    }
+
+    @Test func anEndpointThatEchoesSecretsDoesNotGetThemIntoTheReason() async throws {
+        let sender = HTTPClientSender()
+        let outcomes = try await withEndpoint { request in
+            let key = request.headers["x-key"] ?? ""
+            return Response(status: .internalServerError, body: .init(byteBuffer: .init(string: "key \(key) is wrong")))
+        } _: { url in
+            var route = PushRoute(url: url)
+            route.headers = ["x-key": .secret(Secret(name: "API_KEY", value: "correct horse"))]
+            return try await Self.settlements(of: Self.deliveries(1), route, sender).others.map(\.outcome)
+        }
+        try await sender.shutdown()
+        #expect(
+            outcomes == [
+                .retry(after: nil, reason: #"the endpoint answered 500: key secret("API_KEY") is wrong"#)
+            ])
+    }
+
+    @Test func nobodyListeningIsUnreachable() async throws {
+        let sender = HTTPClientSender()
+        let settlements = try await Self.settlements(
+            of: Self.deliveries(1), PushRoute(url: "http://127.0.0.1:1/secret"), sender)
+        try await sender.shutdown()
+        #expect(settlements.others.first?.endpoint == .unreachable)
+        #expect(
+            settlements.others.first?.outcome
+                == .retry(after: nil, reason: "no connection to http://127.0.0.1:1: connection refused"))
     }
 
     @Test(arguments: [
-        (OutboundFailure.timeout, Outcome.retry(after: nil, reason: "the endpoint didn't answer within 2s")),
-        (.connection("no connection to http://x"), .retry(after: nil, reason: "no connection to http://x")),
-        (
-            .responseTooLarge(limit: 9),
-            .retry(after: nil, reason: "the endpoint's answer is longer than 9 bytes; a short one will do")
-        ),
-        (.badRequest("\"x\" isn't a URL that can be sent to"), .dead(reason: "\"x\" isn't a URL that can be sent to")),
+        (OutboundFailure.timeout, "the endpoint didn't answer within 2s", EndpointSign.failing),
+        (.responseTooLarge(limit: 9), "the endpoint's answer is longer than 9 bytes; a short one will do", .up),
+        (.badRequest("\"x\" isn't a URL that can be sent to"), "\"x\" isn't a URL that can be sent to", .refusing),
     ])
-    func theFailureDecides(_ failure: OutboundFailure, _ expected: Outcome) async throws {
+    func theFailureDecides(_ failure: OutboundFailure, _ reason: String, _ sign: EndpointSign) async throws {
         let sender = FakeSender { _ throws(OutboundFailure) in throw failure }
-        #expect(try await outcome(sender) == expected)
+        let settlements = try await Self.settlements(of: Self.deliveries(1), PushRoute(url: "http://x"), sender)
+        #expect(settlements.others.map(\.outcome) == [.retry(after: nil, reason: reason)])
+        #expect(settlements.others.map(\.endpoint) == [sign])
     }
 
-    func outcome(_ sender: FakeSender) async throws -> Outcome? {
+    /// What becomes of `deliveries`, once all of them are answered.
+    static func settlements(
+        of deliveries: [Delivery], _ route: PushRoute, _ sender: any HTTPSender, rate: Rate? = nil, concurrency: Int = 1
+    ) async throws -> Settlements {
         let settled = Collected<Settlements>()
         let destination = try WebhookDestination(
-            subscriber: "s", route: PushRoute(url: "http://x"), timeout: .seconds(2), concurrency: 1, sender: sender,
+            subscriber: "s", route: route, timeout: .seconds(2), concurrency: concurrency, rate: rate, sender: sender,
             clock: FixedClock())
         destination.start { settled.add($0) }
-        destination.deliver(Self.deliveries(1))
-        await until { !settled.all.isEmpty }
-        return settled.all[0].acks.isEmpty ? settled.all[0].others.first?.outcome : .ack
+        destination.deliver(deliveries)
+        func answered() -> Int { settled.all.reduce(0) { $0 + $1.acks.count + $1.others.count } }
+        await until { answered() >= deliveries.count }
+        await destination.stop(.shutdown, deadline: .seconds(5))
+        var all = Settlements(acks: settled.all.flatMap(\.acks), others: settled.all.flatMap(\.others))
+        all.allowance = settled.all.compactMap(\.allowance).last
+        return all
     }
 
     @Test func asManyRunAtOnceAsMayAndAllAreAnswered() async throws {

@@ -50,4 +50,20 @@ import Testing
         #expect(!changes.joined().contains("two"), "no secret is said")
         #expect(try subscriber(old).changes(since: try subscriber(old)).isEmpty)
     }
+
+    @Test(arguments: [
+        ("mode structured", "mode binary → structured"), ("handshake yes", "handshake"),
+        ("breaker off", "breaker 10 probe 5s to 5m → off"),
+        ("breaker 3 probe 1s to 1m", "breaker 10 probe 5s to 5m → 3 probe 1s to 1m"), ("", "batch"),
+    ])
+    func aChangeOfPushIsSaidToo(_ line: String, _ says: String) throws {
+        func subscriber(_ line: String, _ more: String) throws -> SubscriberRoute {
+            let text = "topic orders\nsubscriber a {\nfrom orders\npush \"http://localhost/\" {\n\(line)\n}\n\(more)\n}"
+            let compiled = compile(text)
+            return try #require(compiled.table?.subscribers.first, "\(compiled.diagnostics)")
+        }
+        let (old, new) = (try subscriber("", ""), try subscriber(line, line.isEmpty ? "batch 5 every 1s" : ""))
+        #expect(new.changes(since: old) == [says])
+        #expect(new.fingerprint != old.fingerprint)
+    }
 }

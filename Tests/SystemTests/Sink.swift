@@ -4,21 +4,29 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// An HTTP endpoint on a thread of its own that takes everything, and remembers it.
+/// An HTTP endpoint on a thread of its own that takes everything, or answers as it was told to, and remembers it.
 final class Sink: Sendable {
     struct Request: Sendable {
         /// `POST /path`
         var line: String
         /// The `ce-id` header.
         var id: String
+        var method: String
         var body: [UInt8]
+        /// Names in lower case.
+        var headers: [String: String]
     }
 
     let port: Int
     private let listener: Int32
     private let seen = Mutex<[Request]>([])
+    /// Status line and headers.
+    private let answer = Mutex("204 No Content")
 
     var requests: [Request] { seen.withLock { $0 } }
+
+    /// `503 Unavailable`, with headers behind line breaks.
+    func answer(_ head: String) { answer.withLock { $0 = head } }
 
     init(port: Int? = nil) throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -51,7 +59,9 @@ final class Sink: Sendable {
             if let (request, rest) = Self.request(in: received) {
                 received = rest
                 seen.withLock { $0.append(request) }
-                let answer = Array("HTTP/1.1 204 No Content\r\n\r\n".utf8)
+                let head = answer.withLock { $0 }.replacing("\n", with: "\r\n")
+                let length = head.hasPrefix("204") ? "" : "\r\nContent-Length: 0"
+                let answer = Array("HTTP/1.1 \(head)\(length)\r\n\r\n".utf8)
                 guard send(connection, answer, answer.count, Int32(MSG_NOSIGNAL)) == answer.count else { return }
                 continue
             }
@@ -64,14 +74,20 @@ final class Sink: Sendable {
     private static func request(in bytes: [UInt8]) -> (Request, rest: [UInt8])? {
         guard let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else { return nil }
         let head = String(decoding: bytes[..<end.lowerBound], as: UTF8.self).split(separator: "\r\n")
-        func header(_ name: String) -> String? {
-            head.first { $0.lowercased().hasPrefix(name + ":") }
-                .map { $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces) }
+        var headers: [String: String] = [:]
+        for line in head.dropFirst() {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
+                in: .whitespaces)
         }
-        let length = header("content-length").flatMap { Int($0) } ?? 0
+        let length = headers["content-length"].flatMap { Int($0) } ?? 0
         guard bytes.count >= end.upperBound + length else { return nil }
         let body = Array(bytes[end.upperBound..<(end.upperBound + length)])
         let line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
-        return (Request(line: line, id: header("ce-id") ?? "", body: body), Array(bytes[(end.upperBound + length)...]))
+        let request = Request(
+            line: line, id: headers["ce-id"] ?? "", method: head.first.map { String($0.prefix { $0 != " " }) } ?? "",
+            body: body,
+            headers: headers)
+        return (request, Array(bytes[(end.upperBound + length)...]))
     }
 }

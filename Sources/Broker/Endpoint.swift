@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CoreMetrics
+import Events
+import Ledger
+import Logging
+import Routes
+
+extension BrokerCore {
+    /// Acts on what settlements say of a subscriber's endpoint, beside what became of the deliveries: takes over the rate it
+    /// allows, pauses the subscriber of one that is gone, and reports one that goes down or comes back.
+    func watchEndpoint(_ subscriber: Subscriber, _ settlements: Settlements) {
+        if let allowance = settlements.allowance {
+            subscriber.state.allow(allowance.requestsPerMinute.map { Rate(count: $0, per: .seconds(60)) })
+        }
+        if !subscriber.isGone, settlements.others.contains(where: { $0.endpoint == .gone }) {
+            subscriber.isGone = true
+            subscriber.applySettings()
+            alert(
+                subscriber, "gone",
+                remedy: "push to where it is now and reload, or remove the subscriber; `fairlead resume` tries again")
+        }
+        let now = clock.now()
+        switch (subscriber.isDownSince, subscriber.state.breaker.isOpen) {
+        case (nil, true):
+            subscriber.isDownSince = now
+            subscriber.metrics.endpointDown.record(1)
+            subscriber.metrics.outages.increment()
+            alert(subscriber, "down", remedy: "events are kept, and one at a time is tried; nothing need be done here")
+        case (let since?, false):
+            subscriber.isDownSince = nil
+            subscriber.metrics.endpointDown.record(0)
+            alert(subscriber, "back", after: now - since)
+        default: break
+        }
+    }
+
+    private func alert(_ subscriber: Subscriber, _ what: String, after: Duration? = nil, remedy: String? = nil) {
+        let reason = what == "back" ? nil : subscriber.lastError
+        log.warning(
+            "Endpoint is \(what)",
+            metadata: ["subscriber": "\(subscriber.name)", "reason": "\(reason ?? "it answers as it should")"])
+        let alert = EndpointAlert(
+            subscriber: subscriber.name, reason: reason, downSeconds: after.map { $0.milliseconds / 1_000 },
+            remedy: remedy)
+        commit(
+            subscriber, LedgerRound(),
+            Effects(publications: [
+                .system(
+                    .alert, type: "fairlead.endpoint.\(what)",
+                    id: "endpoint-\(what)-\(subscriber.name)-\(clock.now().milliseconds)",
+                    subscriber: subscriber.name, data: alert)
+            ]))
+    }
+
+    private struct EndpointAlert: Encodable {
+        var subscriber: String
+        var reason: String?
+        /// How long it was down.
+        var downSeconds: Int64?
+        var remedy: String?
+    }
+}
