@@ -61,6 +61,8 @@ format:
 bench: release
 	swift build -c release --product matching-bench
 	.build/release/matching-bench
+	swift build -c release --product scripting-bench
+	.build/release/scripting-bench
 	$(RELEASE) bench
 
 # Of each fuzzer. What it finds is left in .build/fuzz, what it learned in .build/corpus.

@@ -13,6 +13,10 @@ extension Limits {
     /// Deliveries of one pull request that doesn't say.
     static let pullEventsDefault = 100
 
+    /// Connections to one host at once; what waits beyond them waits in vain. A subscriber's `concurrency` is the bound
+    /// that its owner chose, so this one only keeps a process inside its open files.
+    static let outboundConnectionsPerHostMax = 4_096
+
     /// Longest that a pull or tail request waits: below the idle timeouts of common proxies (60 s).
     package static let waitMax: Duration = .seconds(55)
 

@@ -43,6 +43,7 @@ enum WebhookOutcome {
         case .responseTooLarge(let limit):
             .retry(after: nil, reason: "the endpoint's answer is longer than \(limit) bytes; a short one will do")
         case .badRequest(let reason): .dead(reason: reason)
+        case .localAddress(let host, let address): .dead(reason: "\(host) has the local address \(address)")
         }
     }
 

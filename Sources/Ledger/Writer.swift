@@ -272,6 +272,10 @@ final class Writer: @unchecked Sendable {
             ])
             result.deadLetters.append(db.lastInsertedRowID)
         }
+        if let version = change.stateVersion {
+            try db.cachedStatement(sql: "UPDATE subscriber SET state_version = ? WHERE id = ?")
+                .execute(arguments: [version, try id(of: name, db, ledger)])
+        }
         for id in change.redriven {
             try db.cachedStatement(sql: "UPDATE dead SET redriven = ? WHERE id = ?")
                 .execute(arguments: [now.milliseconds, id])

@@ -4,11 +4,14 @@ package import Events
 
 /// A subscriber's plugin, loaded and ready.
 package final class LuaDestination: Destination {
-    private let runner: PluginRunner
+    let runner: PluginRunner
 
     init(_ runner: PluginRunner) {
         self.runner = runner
     }
+
+    /// Of the state that the plugin keeps.
+    package var stateVersion: Int { runner.plugin.stateVersion }
 
     package func start(settle: @escaping @Sendable (Settlements) -> Void) {
         runner.lane.submit { [runner] in runner.start(settle) }
@@ -16,6 +19,23 @@ package final class LuaDestination: Destination {
 
     package func deliver(_ deliveries: [Delivery]) {
         runner.lane.submit { [runner] in runner.take(deliveries) }
+    }
+
+    /// Takes over from `old`: what is delivered waits until that has stopped.
+    package func follow(_ old: LuaDestination) {
+        runner.lane.submit { [runner] in runner.follow(old.runner) }
+    }
+
+    /// Begins nothing new and waits for what is under way; false, and working again, where that took too long.
+    package func quiesce() async -> Bool {
+        await withCheckedContinuation { continuation in
+            runner.lane.submit { [runner] in runner.quiesce { continuation.resume(returning: $0) } }
+        }
+    }
+
+    /// Ends what ``quiesce()`` began.
+    package func resume() {
+        runner.lane.submit { [runner] in runner.resume() }
     }
 
     package func stop(_ reason: StopReason, deadline: Duration) async {

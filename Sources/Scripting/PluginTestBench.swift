@@ -28,6 +28,14 @@ final class TestWorld: StateReader, HTTPSender, MailSender, Clock, Sendable {
 
     func value(subscriber: String, key: String) throws -> [UInt8]? { contents.withLock { $0.state[key] } }
 
+    func usage(subscriber: String) throws -> StateUsage {
+        contents.withLock { contents in
+            StateUsage(
+                entries: contents.state.count,
+                bytes: contents.state.reduce(0) { $0 + $1.key.utf8.count + $1.value.count })
+        }
+    }
+
     func values(
         subscriber: String, prefix: String, after: String?, limit: Int
     ) throws -> [(key: String, value: [UInt8])] {

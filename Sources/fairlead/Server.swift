@@ -59,6 +59,8 @@ actor Server {
         let number = before.generation.number + 1
         do {
             let candidate = try await builder.build(number: number, beside: before)
+            var isApplied = false
+            defer { if !isApplied { candidate.letGo() } }
             let diff = RouteDiff(from: before.generation.table, to: candidate.generation.table)
             guard diff.restartOnly.isEmpty else {
                 await builder.discard(candidate, keeping: before)
@@ -67,7 +69,13 @@ actor Server {
             }
             for warning in candidate.warnings { log.warning("\(warning)") }
             let changes = describe(candidate.generation, after: before.generation)
-            try await broker.apply(candidate.generation)
+            do {
+                try await broker.apply(candidate.generation)
+            } catch {
+                await builder.discard(candidate, keeping: before)
+                throw error
+            }
+            isApplied = true
             useSettings(of: candidate)
             running = candidate
             try record(number, trigger: trigger, verdict: "applied")
