@@ -13,7 +13,7 @@ PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-ope
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps build release run demo test lint format bench fuzz clean
+.PHONY: help deps build release run demo test lint format bench fuzz soak-crash clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -76,6 +76,13 @@ fuzz: deps
 	grep -rhoP '(?<=where ).*' routes.conf Tests/RoutesTests | split -l 1 -a 4 - .build/corpus/filter/
 	.build/fuzz/release/RoutesFuzz $(FUZZ_FLAGS) -max_len=3000 .build/corpus/routes
 	.build/fuzz/release/FilterFuzz $(FUZZ_FLAGS) -max_len=600 .build/corpus/filter
+
+# How often the program is killed while it counts stock.
+KILLS := 300
+
+soak-crash: deps
+	swift build --build-tests
+	KILLS=$(KILLS) swift test --skip-build --disable-xctest --no-parallel --filter InventoryCrashTests
 
 clean:
 	rm -rf .build

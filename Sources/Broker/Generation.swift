@@ -24,6 +24,13 @@ package struct Generation: Sendable {
         self.fingerprints = fingerprints
         self.migrations = migrations
     }
+
+    /// Once it has taken over: they are made, and may be large.
+    package var withoutMigrations: Generation {
+        var generation = self
+        generation.migrations = [:]
+        return generation
+    }
 }
 
 extension SubscriberRoute {

@@ -65,7 +65,7 @@ extension BrokerCore {
             let takers = next.table.subscribers.filter { $0.takes(from: topic) }.compactMap { running[$0.name] }
             if !takers.isEmpty { routing[topic] = TopicRouting(subscribers: takers) }
         }
-        generation = next
+        generation = next.withoutMigrations
         metrics.generation.record(Double(next.number))
         if positionsAt == nil { positionsAt = now + Limits.positionsInterval }
         for subscriber in running.values { dispatch(subscriber) }

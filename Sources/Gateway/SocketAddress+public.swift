@@ -41,7 +41,9 @@ extension SocketAddress {
     private static func isPublic(v6 bytes: [UInt8]) -> Bool {
         func v4(at index: Int) -> UInt32 { bytes[index..<index + 4].reduce(0) { $0 << 8 | UInt32($1) } }
         // Those that stand for an address of version 4: mapped, translated (RFC 6052), 6to4.
-        if bytes[..<10].allSatisfy({ $0 == 0 }), bytes[10] == 0xFF, bytes[11] == 0xFF { return isPublic(v4: v4(at: 12)) }
+        if bytes[..<10].allSatisfy({ $0 == 0 }), bytes[10] == 0xFF, bytes[11] == 0xFF {
+            return isPublic(v4: v4(at: 12))
+        }
         if bytes[..<12] == [0, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0] { return isPublic(v4: v4(at: 12)) }
         if bytes[0] == 0x20, bytes[1] == 0x02 { return isPublic(v4: v4(at: 2)) }
         // Global unicast is 2000::/3; all else is loopback, local, multicast or unassigned.

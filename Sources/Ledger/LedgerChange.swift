@@ -36,7 +36,8 @@ package struct LedgerChange: Sendable {
 
     /// Losing it to a power cut must not go unnoticed by the outside: its events may be out, its dead letters seen.
     var isDurable: Bool {
-        needsSync || stateVersion != nil || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty || !discarded.isEmpty
+        needsSync || stateVersion != nil || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty
+            || !discarded.isEmpty
     }
 
     /// Bytes it holds in memory, about.

@@ -50,7 +50,9 @@ extension PluginRunner {
             case .number(let value) where value.isFinite: delta = .float(value)
             default: return .error("ctx.state.add: the amount is no finite number")
             }
-            if let refusal = try refusal(ofKeeping: Limits.stateNumberBytes, under: key, call) { return .error(refusal) }
+            if let refusal = try refusal(ofKeeping: Limits.stateNumberBytes, under: key, call) {
+                return .error(refusal)
+            }
             guard let sum = try call.overlay!.add(key, delta) else {
                 return .error("ctx.state.add: \"\(key)\" holds something that is not a number")
             }

@@ -26,8 +26,8 @@ final class PluginRunner: @unchecked Sendable {
     private var head = 0
     var history = StateHistory()
     /// Run again, each alone, as what they had read was changed meanwhile; in order.
-    private var outdated: [[Delivery]] = []
-    private var runsAlone = false
+    var outdated: [[Delivery]] = []
+    var runsAlone = false
     private var knownTopics: Set<Int> = []
     /// Calls that wanted something, by their slot in C.
     private(set) var calls: [UInt32: PluginCall] = [:]
@@ -36,7 +36,7 @@ final class PluginRunner: @unchecked Sendable {
     private var handOver = Limits.laneTurnEvents
     private var answers: [(slot: UInt32, answer: Answer)] = []
     private var turnIsQueued = false
-    private var stopping: Stopping?
+    private(set) var stopping: Stopping?
     private(set) var stopped = false
     /// Begins nothing new; what is under way goes on.
     var isHeld = false
@@ -48,7 +48,7 @@ final class PluginRunner: @unchecked Sendable {
     private var batchTimerIsSet = false
     private var batchIsDue = false
 
-    private struct Stopping {
+    struct Stopping {
         var reason: StopReason
         var done: @Sendable () -> Void
     }
@@ -209,7 +209,7 @@ final class PluginRunner: @unchecked Sendable {
     }
 
     /// `tag` is the event's place in `deliveries`.
-    private func nativeEvents(_ deliveries: [Delivery]) -> [fl_lua_event] {
+    func nativeEvents(_ deliveries: [Delivery]) -> [fl_lua_event] {
         var events: [fl_lua_event] = []
         events.reserveCapacity(deliveries.count)
         for (index, delivery) in deliveries.enumerated() {
@@ -253,26 +253,6 @@ final class PluginRunner: @unchecked Sendable {
         let call = PluginCall(id: callCount, kind: .batch, deliveries: slice, started: Lane.now())
         let report = fl_lua_run_batch(lua, events, events.count, callCount)!
         process(report, slice, call)
-        return true
-    }
-
-    /// Runs what was overtaken by another call, with nothing beside it: this time nobody can overtake it.
-    private func beginOutdated() -> Bool {
-        guard calls.isEmpty, stopping == nil else { return false }
-        runsAlone = false
-        guard !outdated.isEmpty else { return true }
-        runsAlone = true
-        let slice = outdated.removeFirst()
-        let events = nativeEvents(slice)
-        if plugin.takesBatches {
-            callCount += 1
-            let call = PluginCall(id: callCount, kind: .batch, deliveries: slice, started: Lane.now())
-            process(fl_lua_run_batch(lua, events, events.count, callCount)!, slice, call)
-        } else {
-            withExtendedLifetime(slice) {
-                process(fl_lua_run(lua, events, events.count, Limits.laneTurnNanoseconds)!, slice)
-            }
-        }
         return true
     }
 
@@ -427,11 +407,9 @@ final class PluginRunner: @unchecked Sendable {
         case .event, .batch, nil: break
         }
         if let call, outcome.isDone || end.more != 0 || call.isOutdated, isOutdated(call) {
-            if end.more == 0, stopping == nil { outdated.append(deliveries) }
-            if end.more == 0, stopping != nil {
-                for delivery in deliveries { pending.others.append(Settlement(delivery.id, .returned)) }
-            }
-            return
+            guard end.more == 0 else { return }
+            if stopping == nil { return outdated.append(deliveries) }
+            return pending.others += deliveries.map { Settlement($0.id, .returned) }
         }
         var effects = outcome.isDone ? call?.effects : nil
         let wasKilled = [FL_LUA_KILLED_CPU, FL_LUA_KILLED_MEMORY].contains(Int(end.cause))

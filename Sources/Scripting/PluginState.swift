@@ -116,7 +116,8 @@ final class PluginState {
             switch manifest["state_version"] {
             case .none: break
             case .integer(let version) where version >= 1: break
-            case let other: problem("state_version is \(other.shown), not an integer from 1 on", "write state_version = 1")
+            case let other:
+                problem("state_version is \(other.shown), not an integer from 1 on", "write state_version = 1")
             }
         default:
             problem(

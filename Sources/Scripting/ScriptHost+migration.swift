@@ -48,7 +48,8 @@ extension ScriptHost {
                 file: file,
                 message:
                     "the state of subscriber \"\(subscriber)\" has version \(from), and this plugin's state_version is \(to)",
-                remedy: "bring the newer plugin back, or remove the state with `fairlead state delete \(subscriber) KEY`")
+                remedy:
+                    "bring the newer plugin back, or remove the state with `fairlead state delete \(subscriber) KEY`")
         }
         if !runner.plugin.hasMigrate {
             return PluginProblem(

@@ -26,6 +26,14 @@ struct GenerationBuilder: Sendable {
         /// Plugins that run and stand still, so that nothing changes the state that was migrated from.
         var held: [LuaDestination] = []
 
+        /// It has taken over: what stood still for it has ended, and needn't be kept.
+        var inForce: Candidate {
+            var candidate = self
+            candidate.generation = generation.withoutMigrations
+            candidate.held = []
+            return candidate
+        }
+
         /// It won't take over: what stands still for it goes on.
         func letGo() {
             for destination in held { destination.resume() }
@@ -152,7 +160,8 @@ struct GenerationBuilder: Sendable {
                 if let old {
                     candidate.held.append(old)
                     guard await old.quiesce() else {
-                        let text = "its state has to be migrated, and what its plugin is doing doesn't end; reload again"
+                        let text =
+                            "its state has to be migrated, and what its plugin is doing doesn't end; reload again"
                         problems.append(PluginDiagnostic.finding(text, of: route).description)
                         continue
                     }

@@ -42,7 +42,7 @@ actor Server {
         for warning in candidate.warnings { log.warning("\(warning)") }
         useSettings(of: candidate)
         try await broker.start(candidate.generation)
-        running = candidate
+        running = candidate.inForce
         try record(candidate.generation.number, trigger: "start", verdict: "applied")
         log.notice(
             "Started",
@@ -77,7 +77,7 @@ actor Server {
             }
             isApplied = true
             useSettings(of: candidate)
-            running = candidate
+            running = candidate.inForce
             try record(number, trigger: trigger, verdict: "applied")
             log.notice(
                 "Reloaded",

@@ -112,7 +112,9 @@ struct HTTPClientSenderTests {
     /// What one may reach, another doesn't get to through its open connection.
     @Test func aConnectionThatIsOpenIsNotSharedWithWhatMayReachThePublicOnly() async throws {
         let sender = HTTPClientSender()
-        try await withEndpoint { _ in Response(status: .ok) } _: { url in
+        try await withEndpoint { _ in
+            Response(status: .ok)
+        } _: { url in
             for reach in [OutboundRequest.Reach.anywhere, .publicOnly, .anywhere] {
                 let request = OutboundRequest(
                     method: "GET", url: url, timeout: .seconds(20), responseBytesMax: 10, reach: reach)
@@ -121,7 +123,11 @@ struct HTTPClientSenderTests {
                     #expect(reach == .anywhere)
                 } catch {
                     #expect(reach == .publicOnly)
-                    #expect(error == .localAddress(host: String(url.split(separator: "/").prefix(2).joined(separator: "//")), address: "127.0.0.1"))
+                    #expect(
+                        error
+                            == .localAddress(
+                                host: String(url.split(separator: "/").prefix(2).joined(separator: "//")),
+                                address: "127.0.0.1"))
                 }
             }
         }

@@ -235,7 +235,9 @@ import Testing
         ledger.close()
         let database = try DatabaseQueue(path: folder.path + "/ledger.db")
         try database.write { db in
-            for trigger in ["state_added", "state_changed", "state_removed"] { try db.execute(sql: "DROP TRIGGER \(trigger)") }
+            for trigger in ["state_added", "state_changed", "state_removed"] {
+                try db.execute(sql: "DROP TRIGGER \(trigger)")
+            }
             try db.execute(sql: "DROP TABLE state_usage; ALTER TABLE subscriber DROP COLUMN state_version")
             try db.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = '2'")
         }

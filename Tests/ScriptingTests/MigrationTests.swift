@@ -40,7 +40,9 @@ struct MigrationTests {
     }
 
     private static func unwrap<Value>(_ body: () async throws -> Value) async throws(PluginError) -> Value {
-        do { return try await body() } catch { throw error as? PluginError ?? PluginError(PluginProblem(message: "\(error)")) }
+        do { return try await body() } catch {
+            throw error as? PluginError ?? PluginError(PluginProblem(message: "\(error)"))
+        }
     }
 
     @Test func aStateThatHasTheVersionIsLeftAlone() async throws {
@@ -78,7 +80,8 @@ struct MigrationTests {
     @Test func whereNothingIsKeptThereIsNothingToMigrate() async throws {
         let code = plugin(version: 4, migrate: "error('not called')")
         #expect(try await migration(code, from: nil, state: [:]).0 == StateMigration(version: 4, writes: []))
-        #expect(try await migration(plugin(version: 1), from: 4, state: [:]).0 == StateMigration(version: 1, writes: []))
+        #expect(
+            try await migration(plugin(version: 1), from: 4, state: [:]).0 == StateMigration(version: 1, writes: []))
     }
 
     @Test func aStateOfALaterVersionIsRefused() async throws {
@@ -87,18 +90,23 @@ struct MigrationTests {
             newer plugin back, or remove the state with `fairlead state delete test KEY`
             """
         #expect(try await problem(plugin(version: 2, migrate: ""), from: 3) == expected)
-        #expect(try await problem("return function(event, ctx) end", from: 3).contains("this plugin's state_version is 1"))
+        #expect(
+            try await problem("return function(event, ctx) end", from: 3).contains("this plugin's state_version is 1"))
     }
 
-    @Test(arguments: [
-        (nil, "state_version rose from 1 to 2, and the plugin has no migrate; add migrate = function(state, from) … end"),
-        ("error('no')", "Plugins/test.lua:4: migrate failed: no"),
-        ("return nil, 'cannot'", "migrate failed: cannot"),
-        ("while true do end", "migrate failed: stopped: used more than its 1000 ms of processor time"),
-        ("state.put('b', ('x'):rep(300000))", "\"b\" is 300002 bytes as JSON; the limit is 262144"),
-        ("for i = 1, 10001 do state.put('k' .. i, i) end", "one call may write 10000 state keys; this is one more"),
-        ("state.publish('t', 1)", "attempt to call"),
-    ] as [(String?, String)])
+    @Test(
+        arguments: [
+            (
+                nil,
+                "state_version rose from 1 to 2, and the plugin has no migrate; add migrate = function(state, from) … end"
+            ),
+            ("error('no')", "Plugins/test.lua:4: migrate failed: no"),
+            ("return nil, 'cannot'", "migrate failed: cannot"),
+            ("while true do end", "migrate failed: stopped: used more than its 1000 ms of processor time"),
+            ("state.put('b', ('x'):rep(300000))", "\"b\" is 300002 bytes as JSON; the limit is 262144"),
+            ("for i = 1, 10001 do state.put('k' .. i, i) end", "one call may write 10000 state keys; this is one more"),
+            ("state.publish('t', 1)", "attempt to call"),
+        ] as [(String?, String)])
     func aMigrationThatFailsSaysWhy(_ body: String?, _ message: String) async throws {
         let text = try await problem(plugin(version: 2, migrate: body), from: 1)
         #expect(text.contains(message), "\(text)")
@@ -218,7 +226,8 @@ struct MigrationTests {
             """, services: services)
         #expect(await harness.run().outcome == .ack)
         #expect(services.state["old"] == "3" && services.state["new"] == nil)
-        let text = "the state of test has 1000000 entries; the limit is 1000000: delete what isn't needed any more, or let it expire with ttl"
+        let text =
+            "the state of test has 1000000 entries; the limit is 1000000: delete what isn't needed any more, or let it expire with ttl"
         #expect(services.logs.lines.filter { $0.text.hasSuffix(text) }.count == 2, "\(services.logs.lines)")
     }
 

@@ -112,7 +112,8 @@ struct MigrationTests {
         let reload = try await server.command("reload")
         #expect(reload.code == 2)
         #expect(
-            reload.errors.contains("the state of subscriber \"stock\" has version 2, and this plugin's state_version is 1"),
+            reload.errors.contains(
+                "the state of subscriber \"stock\" has version 2, and this plugin's state_version is 1"),
             "\(reload.errors)")
         #expect(try await server.command("state", "delete", "stock", "item:a").code == 0)
         #expect(try await server.command("reload").code == 0)
@@ -174,6 +175,8 @@ struct MigrationTests {
             try await server.subscriber("stock")["backlog"] as? Int == 0
         }
         let all = try await server.get("/v1/subscribers/stock/state").text
-        #expect(all.contains(#"{"key":"item:a","value":\#(accepted)}"#) || all.contains(#"{"key":"stock:a","value":\#(accepted)}"#), "\(all), accepted \(accepted)")
+        #expect(
+            all.contains(#"{"key":"item:a","value":\#(accepted)}"#)
+                || all.contains(#"{"key":"stock:a","value":\#(accepted)}"#), "\(all), accepted \(accepted)")
     }
 }
