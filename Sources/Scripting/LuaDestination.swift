@@ -26,10 +26,10 @@ package final class LuaDestination: Destination {
         runner.lane.submit { [runner] in runner.follow(old.runner) }
     }
 
-    /// Begins nothing new and waits for what is under way; false, and working again, where that took too long.
-    package func quiesce() async -> Bool {
+    /// Begins nothing new and waits for what is under way, at most for the subscriber's timeout.
+    package func quiesce() async {
         await withCheckedContinuation { continuation in
-            runner.lane.submit { [runner] in runner.quiesce { continuation.resume(returning: $0) } }
+            runner.lane.submit { [runner] in runner.quiesce { continuation.resume() } }
         }
     }
 

@@ -43,43 +43,18 @@ extension PluginRunner {
         goOn()
     }
 
-    /// Holds it, and calls `done` when the calls under way have ended and what they wrote is settled; with false, and
-    /// working again, when they did not end in time.
-    func quiesce(_ done: @escaping @Sendable (Bool) -> Void) {
+    /// Holds it, and calls `done` when the calls under way have ended and what they wrote is settled: none outlives its
+    /// timeout.
+    func quiesce(_ done: @escaping @Sendable () -> Void) {
         isHeld = true
-        let answer = Once(done)
-        guard !calls.isEmpty else {
-            answer.call(true)
-            return
-        }
-        whenIdle.append { answer.call(true) }
-        // No call outlives its timeout; the second is for a lane that is busy.
-        let limit = binding.timeout + .seconds(1)
-        lane.submit(at: Lane.now() &+ UInt64(clamping: limit.nanoseconds)) {
-            if answer.call(false) { self.resume() }
-        }
+        if calls.isEmpty { return done() }
+        whenIdle.append(done)
     }
 
     func tellIdle() {
         let waiting = whenIdle
         whenIdle = []
         for body in waiting { body() }
-    }
-
-    /// Calls once, however often it is asked. Belongs to its lane.
-    private final class Once: @unchecked Sendable {
-        // Touched on the lane only.
-        private var body: (@Sendable (Bool) -> Void)?
-
-        init(_ body: @escaping @Sendable (Bool) -> Void) { self.body = body }
-
-        @discardableResult
-        func call(_ value: Bool) -> Bool {
-            guard let body else { return false }
-            self.body = nil
-            body(value)
-            return true
-        }
     }
 
     /// Runs `migrate` on the state of `subscriber` as it is; `done` gets what it would write. Nothing is written.

@@ -159,12 +159,7 @@ struct GenerationBuilder: Sendable {
                 guard destination.stateVersion != stored ?? 1 else { continue }
                 if let old {
                     candidate.held.append(old)
-                    guard await old.quiesce() else {
-                        let text =
-                            "its state has to be migrated, and what its plugin is doing doesn't end; reload again"
-                        problems.append(PluginDiagnostic.finding(text, of: route).description)
-                        continue
-                    }
+                    await old.quiesce()
                 }
                 candidate.generation.migrations[route.name] = try await host.migration(
                     for: destination, from: stored, stateOf: name)
