@@ -15,7 +15,7 @@ PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-ope
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps build release run demo test lint format bench fuzz fuzz-lua soak soak-lua clean
+.PHONY: help deps build release run demo test lint format bench fuzz fuzz-lua soak soak-lua soak-crash clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +63,8 @@ format:
 bench: release
 	swift build -c release --product matching-bench
 	.build/release/matching-bench
+	swift build -c release --product scripting-bench
+	.build/release/scripting-bench
 	$(RELEASE) bench
 
 # Of each fuzzer. What it finds is left in .build/fuzz, what it learned in .build/corpus.
@@ -109,7 +111,7 @@ endef
 .build/fuzz/lua-%: $(LUA_HOST_DEPENDS)
 	$(call lua-host-program,$*_fuzz,$(SANITIZE) -fsanitize=fuzzer-no-link,$(SANITIZE) -fsanitize=fuzzer)
 
-soak: soak-lua
+soak: soak-lua soak-crash
 
 soak-lua: deps .build/soak/soak .build/soak/soak-sanitized
 	@command -v valgrind >/dev/null || { \
@@ -125,6 +127,12 @@ fuzz-lua: deps .build/fuzz/lua-json .build/fuzz/lua-script
 	cp Plugins/*.lua .build/corpus/lua-script
 	.build/fuzz/lua-json $(LUA_FUZZ_FLAGS) -max_len=600 .build/corpus/lua-json
 	.build/fuzz/lua-script $(LUA_FUZZ_FLAGS) -max_len=1500 -rss_limit_mb=4096 .build/corpus/lua-script
+# How often the program is killed while it counts stock.
+KILLS := 300
+
+soak-crash: deps
+	swift build --build-tests
+	KILLS=$(KILLS) swift test --skip-build --disable-xctest --no-parallel --filter InventoryCrashTests
 
 clean:
 	rm -rf .build

@@ -125,6 +125,12 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        .executableTarget(
+            name: "scripting-bench",
+            dependencies: ["Scripting", "Gateway", "Events", .product(name: "Logging", package: "swift-log")],
+            path: "Benchmarks/Scripting", swiftSettings: settings
+        ),
+
         .testTarget(
             name: "EventsTests",
             dependencies: ["Events", "CFairlead"],

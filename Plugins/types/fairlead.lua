@@ -395,7 +395,7 @@ local c20 = {}
 ---@field handle_batch? fun(events: fairlead.Event[], ctx: fairlead.Ctx): any, any Called with many, for subscribers with `batch`. Returns one outcome for all, or a table of them by index.
 ---@field init? fun(ctx: fairlead.Ctx) Called when it is loaded; an error refuses the reload.
 ---@field stop? fun(ctx: fairlead.Ctx, why: "reload"|"shutdown"|"removed") Called when it goes, for at most 5 s. May not come: don't rely on it.
----@field migrate? fun(state: table, from: integer) Reserved for changes of `state_version`.
+---@field migrate? fun(state: fairlead.State, from: integer) Called once when `state_version` is higher than what is kept; an error refuses the reload.
 local c21 = {}
 
 ---`requires` of a plugin's table.

@@ -11,14 +11,25 @@ package struct Generation: Sendable {
     package var destinations: [String: any Destination]
     /// By subscriber: equal where neither its block nor its plugin changed, which is when it stays untouched.
     package var fingerprints: [String: String]
+    /// By subscriber: what is done to its state in the moment when the generation takes over.
+    package var migrations: [String: StateMigration]
 
     package init(
-        number: Int, table: RouteTable, destinations: [String: any Destination], fingerprints: [String: String]
+        number: Int, table: RouteTable, destinations: [String: any Destination], fingerprints: [String: String],
+        migrations: [String: StateMigration] = [:]
     ) {
         self.number = number
         self.table = table
         self.destinations = destinations
         self.fingerprints = fingerprints
+        self.migrations = migrations
+    }
+
+    /// Once it has taken over: they are made, and may be large.
+    package var withoutMigrations: Generation {
+        var generation = self
+        generation.migrations = [:]
+        return generation
     }
 }
 

@@ -30,6 +30,7 @@ extension BrokerCore {
         for route in next.table.subscribers {
             let fingerprint = next.fingerprints[route.name] ?? route.fingerprint
             let destination = next.destinations[route.name]
+            if let migration = next.migrations[route.name] { migrate(route.name, migration) }
             let subscriber: Subscriber
             if let existing = subscribers.removeValue(forKey: route.name) {
                 subscriber = existing
@@ -66,8 +67,8 @@ extension BrokerCore {
             let takers = next.table.subscribers.filter { $0.takes(from: topic) }.compactMap { running[$0.name] }
             if !takers.isEmpty { routing[topic] = TopicRouting(subscribers: takers) }
         }
-        generation = next
         swapEnds = Dictionary(uniqueKeysWithValues: topics.map { ($0.name, end(of: $0).offset) })
+        generation = next.withoutMigrations
         metrics.generation.record(Double(next.number))
         if positionsAt == nil { positionsAt = now + Limits.positionsInterval }
         for subscriber in running.values {
@@ -75,6 +76,19 @@ extension BrokerCore {
             dispatch(subscriber)
         }
         return stopping
+    }
+
+    /// One change: readers, the new plugin first of all, see it from here on, and after a crash it is there as a whole or
+    /// is made again at the next start.
+    private func migrate(_ subscriber: String, _ migration: StateMigration) {
+        var change = LedgerChange(subscriber: subscriber, state: migration.writes)
+        change.stateVersion = migration.version
+        engine.commit(change) { [log] result in
+            guard case .failure(let failure) = result else { return }
+            log.error(
+                "State not migrated; it will be at the next start",
+                metadata: ["subscriber": "\(subscriber)", "error": "\(failure)"])
+        }
     }
 
     private func connect(_ destination: any Destination, to subscriber: Subscriber) {

@@ -54,6 +54,10 @@ static fl_slot *check_call(lua_State *L, const char *what, bool event_only) {
     return slot;
 }
 
+static void check_state_write(lua_State *L, const char *what) {
+    if (check_call(L, what, false)->kind != FL_KIND_MIGRATE) check_call(L, what, true);
+}
+
 static int json_of(lua_State *L) {
     size_t length;
     const char *body = lua_tolstring(L, lua_upvalueindex(1), &length);
@@ -167,7 +171,7 @@ static int state_get(lua_State *L) {
 }
 
 static int state_put(lua_State *L) {
-    check_call(L, "ctx.state.put", true);
+    check_state_write(L, "ctx.state.put");
     check_key(L, "ctx.state.put");
     luaL_checkany(L, 2);
     lua_settop(L, 3);
@@ -193,7 +197,7 @@ static int state_put(lua_State *L) {
 }
 
 static int state_add(lua_State *L) {
-    check_call(L, "ctx.state.add", true);
+    check_state_write(L, "ctx.state.add");
     check_key(L, "ctx.state.add");
     if (lua_isnoneornil(L, 2)) {
         lua_settop(L, 1);
@@ -205,7 +209,7 @@ static int state_add(lua_State *L) {
 }
 
 static int state_delete(lua_State *L) {
-    check_call(L, "ctx.state.delete", true);
+    check_state_write(L, "ctx.state.delete");
     check_key(L, "ctx.state.delete");
     lua_settop(L, 1);
     return want(L, FL_WANT_STATE_DELETE, 1);

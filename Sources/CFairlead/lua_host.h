@@ -76,7 +76,7 @@ typedef struct {
     fl_lua_event event;
 } fl_slot;
 
-enum { FL_KIND_EVENT = 0, FL_KIND_BATCH, FL_KIND_INIT, FL_KIND_STOP, FL_KIND_RUN, FL_KIND_LOAD };
+enum { FL_KIND_EVENT = 0, FL_KIND_BATCH, FL_KIND_INIT, FL_KIND_STOP, FL_KIND_RUN, FL_KIND_LOAD, FL_KIND_MIGRATE };
 
 typedef struct {
     char *name;
@@ -123,7 +123,7 @@ struct fl_lua {
     size_t module_count;
 
     /// Registry references.
-    int handler, handler_batch, init, stop, ctx, event_meta, outcome_meta, secret_meta, frozen_meta, array_meta,
+    int handler, handler_batch, init, stop, migrate, ctx, event_meta, outcome_meta, secret_meta, frozen_meta, array_meta,
         null_value, topics, kill_message, loaded, traces;
 
     const fl_lua_event *events;

@@ -332,6 +332,7 @@ static void end_with_results(lua_State *L, fl_lua *lua, fl_slot *slot, int resul
             const char *function = slot->kind == FL_KIND_BATCH  ? "handle_batch"
                                    : slot->kind == FL_KIND_INIT ? "init"
                                    : slot->kind == FL_KIND_STOP ? "stop"
+                                   : slot->kind == FL_KIND_MIGRATE ? "migrate"
                                                                 : "the handler";
             read_outcome(lua, L, base, results > 1 ? base + 1 : 0, function, &end);
             lua->ends[lua->end_count - 1] = end;
@@ -478,8 +479,17 @@ static int run_call(lua_State *L) {
     luaL_checkstack(L, 20, NULL);
     need_coroutine(L, slot);
     lua_rawgeti(L, LUA_REGISTRYINDEX,
-                slot->kind == FL_KIND_INIT ? lua->init : slot->kind == FL_KIND_STOP ? lua->stop : lua->handler);
+                slot->kind == FL_KIND_INIT      ? lua->init
+                : slot->kind == FL_KIND_STOP    ? lua->stop
+                : slot->kind == FL_KIND_MIGRATE ? lua->migrate
+                                                : lua->handler);
     lua_rawgeti(L, LUA_REGISTRYINDEX, lua->ctx);
+    if (slot->kind == FL_KIND_MIGRATE) {
+        fl_push_thawed(L, 2);
+        lua_getfield(L, 3, "state");
+        lua_replace(L, 2);
+        lua_settop(L, 2);
+    }
     int count = 0;
     if (lua->answer_length) {
         fl_unpack(L, lua->answer, lua->answer + lua->answer_length, false);
@@ -496,8 +506,12 @@ static int run_call(lua_State *L) {
 const fl_lua_report *fl_lua_call(fl_lua *lua, int function, const uint8_t *arguments, size_t length, uint64_t tag) {
     start_report(lua);
     fl_slot *slot = &lua->slots[lua->limits.concurrency];
-    int reference = function == FL_CALL_INIT ? lua->init : function == FL_CALL_STOP ? lua->stop : lua->handler;
-    int kind = function == FL_CALL_INIT ? FL_KIND_INIT : function == FL_CALL_STOP ? FL_KIND_STOP : FL_KIND_RUN;
+    int reference = lua->handler, kind = FL_KIND_RUN;
+    switch (function) {
+    case FL_CALL_INIT: reference = lua->init, kind = FL_KIND_INIT; break;
+    case FL_CALL_STOP: reference = lua->stop, kind = FL_KIND_STOP; break;
+    case FL_CALL_MIGRATE: reference = lua->migrate, kind = FL_KIND_MIGRATE; break;
+    }
     begin(lua, slot, kind, tag, lua->limits.load_cpu);
     if (reference == LUA_NOREF) {
         add_end(lua, slot, FL_LUA_ACK, FL_LUA_RETURNED);
@@ -581,7 +595,7 @@ fl_lua *fl_lua_open(const fl_lua_limits *limits, const char *subscriber) {
     lua->slot_count = lua->limits.concurrency + 1;
     lua->slots = calloc(lua->slot_count, sizeof *lua->slots);
     lua->in_host = true;
-    lua->handler = lua->handler_batch = lua->init = lua->stop = LUA_NOREF;
+    lua->handler = lua->handler_batch = lua->init = lua->stop = lua->migrate = LUA_NOREF;
     if (!lua->subscriber || !lua->slots || !(lua->L = lua_newstate(fl_allocate, lua))) {
         free(lua->subscriber);
         free(lua->slots);
@@ -686,6 +700,7 @@ static int run_load(lua_State *L) {
         lua->handler_batch = keep_function(L, 1, "handle_batch");
         lua->init = keep_function(L, 1, "init");
         lua->stop = keep_function(L, 1, "stop");
+        lua->migrate = keep_function(L, 1, "migrate");
         fl_pack(L, 1, &lua->bytes);
     } else {
         fl_bytes_u8(&lua->bytes, FL_PACK_OTHER);

@@ -22,6 +22,8 @@ package enum StopReason: String, Sendable {
 package protocol StateReader: Sendable {
     /// JSON text, or nil where the key is missing or expired. May block on the disk: not for the cooperative pool.
     func value(subscriber: String, key: String) throws -> [UInt8]?
+    /// How much is committed; what has expired counts until it is removed.
+    func usage(subscriber: String) throws -> StateUsage
     /// Up to `limit` entries whose key starts with `prefix`, in order of key, after `after` where given.
     func values(
         subscriber: String, prefix: String, after: String?, limit: Int

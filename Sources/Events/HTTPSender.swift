@@ -19,6 +19,7 @@ package struct OutboundRequest: Hashable, Sendable {
     package var responseBytesMax: Int
     /// Only the first ``responseBytesMax`` bytes of the body matter: a longer one is cut off, and is no failure.
     package var cutsResponse = false
+    package var reach: Reach
     private var pairs: [Header] = []
 
     private struct Header: Hashable, Sendable {
@@ -26,15 +27,24 @@ package struct OutboundRequest: Hashable, Sendable {
         var value: String
     }
 
+    /// Which addresses the URL's host may turn out to have.
+    package enum Reach: Sendable {
+        /// Those of the public Internet only: a name that somebody else's DNS sends into the local network is refused.
+        case publicOnly
+        /// Any: whoever runs the server named this host as a local one.
+        case anywhere
+    }
+
     package init(
         method: String, url: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [],
-        timeout: Duration, responseBytesMax: Int
+        timeout: Duration, responseBytesMax: Int, reach: Reach = .anywhere
     ) {
         self.method = method
         self.url = url
         self.body = body
         self.timeout = timeout
         self.responseBytesMax = responseBytesMax
+        self.reach = reach
         self.headers = headers
     }
 }
@@ -59,4 +69,6 @@ package enum OutboundFailure: Error, Hashable, Sendable {
     case responseTooLarge(limit: Int)
     /// Not a URL that can be sent to.
     case badRequest(String)
+    /// The name has a local address, and the request's ``OutboundRequest/Reach`` is public. Nothing was sent.
+    case localAddress(host: String, address: String)
 }

@@ -7,6 +7,13 @@ package enum Limits {
     /// what SQS and Pub/Sub users expect to fit.
     package static let eventBytesMax = 1 << 20
 
+    /// Entries and bytes of one subscriber's state: an index of what a shop sells, not its archive.
+    package static let stateEntriesMax = 1_000_000
+    package static let stateBytesMax = 512 << 20
+
+    /// Bytes of a number as JSON, at most.
+    package static let stateNumberBytes = 25
+
     /// Bytes of one publish request's body: a batch of large events, while one request can't hold much memory.
     package static let requestBytesMax = 16 << 20
 

@@ -9,8 +9,12 @@ import NIOPosix
 
 /// Sends requests to the outside over pooled connections. Redirects are answers like any other: nothing is followed,
 /// so that what was allowed is what is reached.
+///
+/// What may reach the public Internet only has connections of its own. Each is looked at once it stands and before a byte
+/// of a request is written: the address looked at is the one connected to, so no answer of DNS can come in between.
 package final class HTTPClientSender: HTTPSender {
-    private let client: HTTPClient
+    private let anywhere: HTTPClient
+    private let publicOnly: HTTPClient
 
     package init() {
         var configuration = HTTPClient.Configuration()
@@ -18,18 +22,37 @@ package final class HTTPClientSender: HTTPSender {
         configuration.timeout.connect = .seconds(10)
         // Whoever sends decides about trying again, and wants to know at once that nobody listens.
         configuration.connectionPool.retryConnectionEstablishment = false
-        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = Limits.connectionsPerHostMax
-        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = Limits.outboundConnectionsPerHostMax
+        anywhere = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        configuration.http1_1ConnectionDebugInitializer = { Self.refuseLocalPeer($0) }
+        configuration.http2ConnectionDebugInitializer = { Self.refuseLocalPeer($0) }
+        publicOnly = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
     /// Closes the connections. Nothing may be sent after that; must be called before the sender is let go.
     package func shutdown() async throws {
-        try await client.shutdown()
+        // Both, whatever becomes of the first.
+        async let first: Void = anywhere.shutdown()
+        async let second: Void = publicOnly.shutdown()
+        _ = try await (first, second)
+    }
+
+    private struct LocalPeer: Error {
+        var address: String
+    }
+
+    private static func refuseLocalPeer(_ channel: any Channel) -> EventLoopFuture<Void> {
+        let address = channel.remoteAddress
+        if let address, address.isPublic { return channel.eventLoop.makeSucceededVoidFuture() }
+        let refusal = LocalPeer(address: address?.ipAddress ?? "an unknown address")
+        channel.close(promise: nil)
+        return channel.eventLoop.makeFailedFuture(refusal)
     }
 
     package func send(_ request: OutboundRequest) async throws(OutboundFailure) -> OutboundResponse {
         guard request.timeout > .zero else { throw .timeout }
         do {
+            let client = request.reach == .publicOnly ? publicOnly : anywhere
             let response = try await client.execute(
                 Self.clientRequest(request), deadline: .now() + TimeAmount(request.timeout))
             var body: [UInt8] = []
@@ -64,6 +87,7 @@ package final class HTTPClientSender: HTTPSender {
     private static func failure(_ error: any Error, url: String) -> OutboundFailure {
         switch error {
         case let failure as OutboundFailure: return failure
+        case let local as LocalPeer: return .localAddress(host: host(url), address: local.address)
         case let error as HTTPClientError:
             switch error {
             case .deadlineExceeded, .readTimeout, .writeTimeout, .connectTimeout, .tlsHandshakeTimeout,

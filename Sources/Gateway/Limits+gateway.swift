@@ -13,6 +13,10 @@ extension Limits {
     /// Deliveries of one pull request that doesn't say.
     static let pullEventsDefault = 100
 
+    /// Connections to one host at once; what waits beyond them waits in vain. A subscriber's `concurrency` is the bound
+    /// that its owner chose, so this one only keeps a process inside its open files.
+    static let outboundConnectionsPerHostMax = 4_096
+
     /// Longest that a pull or tail request waits: below the idle timeouts of common proxies (60 s).
     package static let waitMax: Duration = .seconds(55)
 
@@ -34,10 +38,6 @@ extension Limits {
 
     /// What a client is told to wait when there is no room for its events now: about one group commit of a busy disk.
     static let retryAfterSeconds = 1
-
-    /// Connections to one host that are pooled at once. A request beyond them waits for one, within its timeout; what
-    /// really limits them is each subscriber's `concurrency`, which for one endpoint is far below.
-    static let connectionsPerHostMax = 1_000
 
     /// Bytes of an endpoint's answer that are read; of it only the status, the headers and a short excerpt count.
     static let webhookResponseBytesMax = 4 << 10

@@ -42,7 +42,7 @@ package final class WebhookDestination: Destination {
     ) throws(Failure) {
         request = try WebhookRequest(subscriber: subscriber, route: route, timeout: timeout)
         state = Mutex(State(consent: request.origin == nil ? .given : .needed))
-        self.concurrency = min(max(1, concurrency), Limits.connectionsPerHostMax)
+        self.concurrency = min(max(1, concurrency), Limits.outboundConnectionsPerHostMax)
         perMinute = rate.map { max(1, Int($0.perSecond * 60)) }
         self.sender = sender
         self.clock = clock

@@ -76,6 +76,10 @@ struct WebhookOutcome: Hashable, Sendable {
         // The URL's fault: no event may be lost by it.
         case .badRequest(let reason):
             WebhookOutcome(outcome: .retry(after: nil, reason: reason), endpoint: .refusing)
+        // Can't be: an endpoint that routes.conf names may be anywhere.
+        case .localAddress(let host, let address):
+            WebhookOutcome(
+                outcome: .retry(after: nil, reason: "\(host) has the local address \(address)"), endpoint: .refusing)
         }
     }
 

@@ -50,6 +50,15 @@ extension Ledger {
         }
     }
 
+    /// Of a subscriber's state, as its last migration left it; nil where there was none. Blocks.
+    package func stateVersion(of subscriber: String) throws(Failure) -> Int? {
+        try flush()
+        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else { return nil }
+        return try read { db in
+            try Int.fetchOne(db, sql: "SELECT state_version FROM subscriber WHERE id = ?", arguments: [id])
+        }
+    }
+
     /// Gives all that is known of `old` to `new`; false where nothing is, perhaps as it was renamed before. Blocks.
     @discardableResult
     package func renameSubscriber(_ old: String, to new: String) throws(Failure) -> Bool {
@@ -74,7 +83,7 @@ extension Ledger {
             guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
                 throw Failure(.unknownSubscriber, "the ledger knows no subscriber \"\(subscriber)\"")
             }
-            for table in ["position", "deferred", "dead", "state", "attempt", "passed"] {
+            for table in ["position", "deferred", "dead", "state", "state_usage", "attempt", "passed"] {
                 try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [id])
             }
             try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [id])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Events
+package import Events
 import Foundation
 import GRDB
 import Synchronization
@@ -26,6 +26,15 @@ extension Ledger: StateReader {
                 let base = try found.1.flatMap { try Self.storedValue(db(), key, of: $0) }
                 return StateOverlay.add(deltas, to: base, at: now).value.json
             }
+        }
+    }
+
+    package func usage(subscriber: String) throws -> StateUsage {
+        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else { return StateUsage() }
+        return try read(subscriber) { db in
+            let statement = try db.cachedStatement(sql: "SELECT entries, bytes FROM state_usage WHERE subscriber = ?")
+            return try Row.fetchOne(statement, arguments: [id]).map { StateUsage(entries: $0[0], bytes: $0[1]) }
+                ?? StateUsage()
         }
     }
 

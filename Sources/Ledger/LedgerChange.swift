@@ -18,6 +18,8 @@ package struct LedgerChange: Sendable {
     package var passed: [PassedDeliveries] = []
     package var state: [StateWrite]
     package var publications: [Publication]
+    /// What version the state has from this change on; nil leaves it.
+    package var stateVersion: Int?
     /// On disk, through a power cut, before the completion is called, whatever else it holds.
     package var needsSync = false
 
@@ -38,7 +40,8 @@ package struct LedgerChange: Sendable {
 
     /// Losing it to a power cut must not go unnoticed by the outside: its events may be out, its dead letters seen.
     var isDurable: Bool {
-        needsSync || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty || !resolved.isEmpty
+        needsSync || stateVersion != nil || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty
+            || !resolved.isEmpty
     }
 
     /// Bytes it holds in memory, about.

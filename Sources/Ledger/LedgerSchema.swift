@@ -127,6 +127,34 @@ enum LedgerSchema {
                     ) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("3") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE subscriber ADD COLUMN state_version INTEGER;
+                    CREATE TABLE state_usage (
+                      subscriber INTEGER PRIMARY KEY,
+                      entries INTEGER NOT NULL,
+                      bytes INTEGER NOT NULL
+                    );
+                    INSERT INTO state_usage
+                      SELECT subscriber, count(*), sum(length(key) + length(value)) FROM state GROUP BY subscriber;
+                    CREATE TRIGGER state_added AFTER INSERT ON state BEGIN
+                      INSERT INTO state_usage VALUES (NEW.subscriber, 1, length(NEW.key) + length(NEW.value))
+                      ON CONFLICT (subscriber) DO UPDATE
+                      SET entries = entries + 1, bytes = bytes + excluded.bytes;
+                    END;
+                    CREATE TRIGGER state_changed AFTER UPDATE OF value ON state
+                    WHEN length(NEW.value) <> length(OLD.value) BEGIN
+                      UPDATE state_usage SET bytes = bytes + length(NEW.value) - length(OLD.value)
+                      WHERE subscriber = NEW.subscriber;
+                    END;
+                    CREATE TRIGGER state_removed AFTER DELETE ON state BEGIN
+                      UPDATE state_usage
+                      SET entries = entries - 1, bytes = bytes - length(OLD.key) - length(OLD.value)
+                      WHERE subscriber = OLD.subscriber;
+                    END;
+                    """)
+        }
         return migrator
     }
 }

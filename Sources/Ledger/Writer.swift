@@ -261,6 +261,10 @@ final class Writer: @unchecked Sendable {
         for letter in change.dead {
             result.deadLetters.append(try insert(letter, of: id(of: name, db, ledger), db))
         }
+        if let version = change.stateVersion {
+            try db.cachedStatement(sql: "UPDATE subscriber SET state_version = ? WHERE id = ?")
+                .execute(arguments: [version, try id(of: name, db, ledger)])
+        }
         for id in change.redriven {
             try db.cachedStatement(sql: "UPDATE dead SET redriven = ? WHERE id = ?")
                 .execute(arguments: [now.milliseconds, id])

@@ -235,7 +235,10 @@ enum Schema {
                 .word("mail"), .sequence([.word("http"), .many(.string)]),
                 .sequence([.word("publish"), .many(.topicName)]),
                 .sequence([.word("env"), .many(.environmentName)]), .sequence([.word("file"), .many(.string)]),
-            ]), isRepeatable: true, doc: "What the plugin may touch; everything else is refused."),
+            ]), isRepeatable: true,
+            doc:
+                "What the plugin may touch; everything else is refused. Hosts are public ones, but for addresses, `localhost` and `private:NAME`."
+        ),
         Keyword(
             name: "limits", context: .subscriber, shape: .sequence([]), block: .limits, needsBlock: true,
             defaultText: "{ cpu 100ms; memory 32MiB }", doc: "What one event, and the plugin's state, may use."),

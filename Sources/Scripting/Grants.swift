@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Events
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// What one subscriber's plugin may touch, ready to be asked.
 struct Grants: Sendable {
     private var hosts: [HostPattern] = []
@@ -21,8 +27,11 @@ struct Grants: Sendable {
         }
     }
 
-    func allowsHTTP(to host: String, port: Int) -> Bool {
-        hosts.contains { $0.matches(host: host, port: port) }
+    /// What the grants that name the host let it be; nil where none does.
+    func reach(to host: String, port: Int) -> OutboundRequest.Reach? {
+        let naming = hosts.filter { $0.matches(host: host, port: port) }
+        if naming.isEmpty { return nil }
+        return naming.contains { $0.isLocal } ? .anywhere : .publicOnly
     }
 
     /// Whether every host that `pattern` names is granted.
@@ -45,8 +54,13 @@ struct Grants: Sendable {
     func allowsVariable(_ name: String) -> Bool { variables.contains(name) }
 }
 
-/// `hooks.slack.com`, `*.example.com`, `127.0.0.1:9099`. Without a port, any port.
+/// `hooks.slack.com`, `*.example.com`, `127.0.0.1:9099`, `private:stock.internal:8080`. Without a port, any port.
 struct HostPattern: Hashable, Sendable {
+    static let localPrefix = "private:"
+
+    /// Whoever wrote it knows that the host is in the local network: it is an address itself, `localhost`, or said to be
+    /// private. Any other name stands for a host of the public Internet, whatever its DNS says.
+    var isLocal: Bool
     var host: String
     var anySubdomain: Bool
     var port: Int?
@@ -54,14 +68,25 @@ struct HostPattern: Hashable, Sendable {
     init(_ text: String) {
         var rest = Substring(text.lowercased())
         port = nil
+        let isMarked = rest.hasPrefix(Self.localPrefix)
+        if isMarked { rest = rest.dropFirst(Self.localPrefix.count) }
         if let colon = rest.lastIndex(of: ":"), let number = Int(rest[rest.index(after: colon)...]),
             !rest[..<colon].contains(":") || rest[..<colon].hasSuffix("]")
         {
             port = number
             rest = rest[..<colon]
         }
+        if rest.hasSuffix(".") { rest = rest.dropLast() }
         anySubdomain = rest.hasPrefix("*.")
         host = String(anySubdomain ? rest.dropFirst(2) : rest)
+        isLocal = isMarked || host == "localhost" || Self.isAddress(host)
+    }
+
+    /// As written in full. Short forms such as `127.1` are names here, and so is what they lead to refused.
+    private static func isAddress(_ host: String) -> Bool {
+        var block = in6_addr()
+        guard host.hasPrefix("["), host.hasSuffix("]") else { return inet_pton(AF_INET, host, &block) == 1 }
+        return inet_pton(AF_INET6, String(host.dropFirst().dropLast()), &block) == 1
     }
 
     func matches(host other: String, port otherPort: Int) -> Bool {

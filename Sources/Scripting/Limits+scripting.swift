@@ -19,6 +19,10 @@ extension Limits {
     package static let pluginLoadCPU: Duration = .seconds(1)
     /// Longest that `init` may wait for others.
     package static let pluginInitTimeout: Duration = .seconds(10)
+    /// Longest that `migrate` may take, for which its subscriber stands still.
+    package static let pluginMigrateTimeout: Duration = .seconds(10)
+    /// State keys that one `migrate` may write: all of it is one transaction.
+    package static let pluginMigrateWritesMax = 10_000
     /// Longest that `stop` may take: best effort, never needed for correctness.
     package static let pluginStopTimeout: Duration = .seconds(5)
 
@@ -30,6 +34,8 @@ extension Limits {
     package static let retryAfterMax: Duration = .seconds(3_600)
     /// Requests of one call of a handler; more is a loop gone wrong.
     package static let pluginHTTPCallsMax = 50
+    /// Bytes of a request's body: four times the largest event. Longer ones are uploads, for which this is no tool.
+    package static let pluginRequestBytesMax = 4 << 20
     /// Bytes of a response's body that a plugin gets.
     package static let pluginResponseBytesMax = 1 << 20
     /// Appends of one call of a handler, and bytes of each: a batch of events is written by one of them.
@@ -47,6 +53,8 @@ extension Limits {
     package static let pluginStateWritesMax = 1_000
     /// Bytes of one state value as JSON.
     package static let pluginStateValueBytesMax = 256 << 10
+    /// Keys whose last writes are remembered while calls that read state run beside each other; a few megabytes.
+    static let stateHistoryKeysMax = 20_000
     /// Entries that one `state.list` returns.
     package static let pluginStateListMax = 1_000
     /// Bytes of an error's text that are kept; an error may quote what it was given.

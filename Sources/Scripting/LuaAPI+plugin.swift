@@ -33,7 +33,8 @@ extension LuaAPI {
                 "stop", "fun(ctx: fairlead.Ctx, why: \"reload\"|\"shutdown\"|\"removed\")",
                 "Called when it goes, for at most 5 s. May not come: don't rely on it.", optional: true),
             field(
-                "migrate", "fun(state: table, from: integer)", "Reserved for changes of `state_version`.",
+                "migrate", "fun(state: fairlead.State, from: integer)",
+                "Called once when `state_version` is higher than what is kept; an error refuses the reload.",
                 optional: true),
         ])
 

@@ -12,12 +12,32 @@ package final class LuaDestination: Destination {
 
     var lane: Lane { runner.lane }
 
+    /// Of the state that the plugin keeps.
+    package var stateVersion: Int { runner.plugin.stateVersion }
+
     package func start(settle: @escaping @Sendable (Settlements) -> Void) {
         runner.lane.submit { [runner] in runner.start(settle) }
     }
 
     package func deliver(_ deliveries: [Delivery]) {
         runner.lane.submit { [runner] in runner.take(deliveries) }
+    }
+
+    /// Takes over from `old`: what is delivered waits until that has stopped.
+    package func follow(_ old: LuaDestination) {
+        runner.lane.submit { [runner] in runner.follow(old.runner) }
+    }
+
+    /// Begins nothing new and waits for what is under way, at most for the subscriber's timeout.
+    package func quiesce() async {
+        await withCheckedContinuation { continuation in
+            runner.lane.submit { [runner] in runner.quiesce { continuation.resume() } }
+        }
+    }
+
+    /// Ends what ``quiesce()`` began.
+    package func resume() {
+        runner.lane.submit { [runner] in runner.resume() }
     }
 
     package func stop(_ reason: StopReason, deadline: Duration) async {

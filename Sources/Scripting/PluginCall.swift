@@ -11,6 +11,7 @@ final class PluginCall {
         case initialization(@Sendable (PluginProblem?) -> Void)
         case stop(@Sendable () -> Void)
         case test(@Sendable (Outcome, String?) -> Void)
+        case migration(@Sendable (Result<[StateWrite], PluginError>) -> Void)
     }
 
     let id: UInt64
@@ -25,6 +26,8 @@ final class PluginCall {
     var httpCalls = 0
     var fileCalls = 0
     var isWatched = false
+    /// What it has read was changed by another call, so it is run again, and what it says of itself is not heard.
+    var isOutdated = false
     /// What it waits for, where that can be called off.
     var wait: Task<Void, Never>?
 

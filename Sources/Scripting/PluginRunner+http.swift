@@ -36,7 +36,7 @@ extension PluginRunner {
             } catch {
                 answer = Self.answer(error, request)
             }
-            self.complete(slot, id, answer)
+            self.complete(slot, id, self.withoutSecrets(answer))
         }
         return nil
     }
@@ -52,12 +52,13 @@ extension PluginRunner {
         guard let parts = URLParts(url) else {
             throw Refusal(message: "ctx.http: \(want[1].text.map { "\"\($0)\"" } ?? "the url") is no http or https URL")
         }
-        guard grants.allowsHTTP(to: parts.host, port: parts.port) else {
+        guard let reach = grants.reach(to: parts.host, port: parts.port) else {
             throw Refusal(message: refusal("HTTP to \(parts.authority)", allow: "http \"\(parts.authority)\""))
         }
         var request = Request(
             outbound: OutboundRequest(
-                method: method, url: url, timeout: binding.timeout, responseBytesMax: Limits.pluginResponseBytesMax),
+                method: method, url: url, timeout: binding.timeout, responseBytesMax: Limits.pluginResponseBytesMax,
+                reach: reach),
             label: "\(method) \(parts.origin)")
         var headers: [(name: String, value: String)] = []
         var isJSON = false
@@ -84,6 +85,12 @@ extension PluginRunner {
                     message:
                         "ctx.http has no option \"\(name)\"\(near) (its options are \(known.joined(separator: ", ")))")
             }
+        }
+        guard request.outbound.body.count <= Limits.pluginRequestBytesMax else {
+            throw Refusal(
+                message:
+                    "ctx.http: the body is \(request.outbound.body.count) bytes; the limit is \(Limits.pluginRequestBytesMax)"
+            )
         }
         if isJSON, !headers.contains(where: { $0.name.lowercased() == "content-type" }) {
             headers.append(("content-type", "application/json"))
@@ -145,9 +152,24 @@ extension PluginRunner {
         case .badRequest(let text):
             message = "\(request.label): \(text)"
             outcome = FL_LUA_DEAD
+        case .localAddress(_, let address):
+            let authority = URLParts(request.outbound.url)?.authority ?? "host"
+            message =
+                "\(request.label): refused, as its name leads to the local address \(address); if it is meant to, write "
+                + "`allow http \"\(HostPattern.localPrefix)\(authority)\"`"
+            outcome = FL_LUA_DEAD
         }
         if !request.raises { return .values([.none, .text(message)]) }
         return .failure(outcome: outcome, after: nil, message: message)
+    }
+
+    /// A server may quote what it was sent, and the script may keep the message: in its state, in an event, in a mail.
+    private func withoutSecrets(_ answer: Answer) -> Answer {
+        guard case .failure(let outcome, let after, let message, let status, let response) = answer else {
+            return answer
+        }
+        return .failure(
+            outcome: outcome, after: after, message: redact(message), status: status, response: response)
     }
 
     /// Seconds from now of a Retry-After header: a number, or an HTTP date (RFC 9110, section 10.2.3).

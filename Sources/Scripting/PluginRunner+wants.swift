@@ -41,6 +41,7 @@ extension PluginRunner {
                     "ctx.state.put: \"\(key)\" is \(value.count) bytes as JSON; the limit is \(Limits.pluginStateValueBytesMax)"
                 )
             }
+            if let refusal = try refusal(ofKeeping: value.count, under: key, call) { return .error(refusal) }
             let expires = want[2].double.map { services.clock.now() + .seconds($0) }
             call.overlay!.put(key, value, expires: expires)
         case FL_WANT_STATE_ADD:
@@ -49,6 +50,9 @@ extension PluginRunner {
             case .integer(let value): delta = .integer(value)
             case .number(let value) where value.isFinite: delta = .float(value)
             default: return .error("ctx.state.add: the amount is no finite number")
+            }
+            if let refusal = try refusal(ofKeeping: Limits.stateNumberBytes, under: key, call) {
+                return .error(refusal)
             }
             guard let sum = try call.overlay!.add(key, delta) else {
                 return .error("ctx.state.add: \"\(key)\" holds something that is not a number")
@@ -66,8 +70,9 @@ extension PluginRunner {
     }
 
     private func checkWrites(_ call: PluginCall) -> Answer? {
-        guard call.overlay!.writes.count > Limits.pluginStateWritesMax else { return nil }
-        return .error("one call may write \(Limits.pluginStateWritesMax) state keys; this is one more")
+        let most = if case .migration = call.kind { Limits.pluginMigrateWritesMax } else { Limits.pluginStateWritesMax }
+        guard call.overlay!.writes.count > most else { return nil }
+        return .error("one call may write \(most) state keys; this is one more")
     }
 
     private func performList(_ want: Want, _ call: PluginCall) throws -> Answer {

@@ -16,29 +16,40 @@ final class PluginRunner: @unchecked Sendable {
     let secrets: [(name: String, value: [UInt8])]
     /// Carries out what tests ask for, where this runs a test file.
     let bench: PluginTestBench?
-    private let plugin: PluginState
-    private var lua: OpaquePointer { plugin.lua }
+    let plugin: PluginState
+    var lua: OpaquePointer { plugin.lua }
 
     private var settle: (@Sendable (Settlements) -> Void)?
     private var pending = Settlements()
-    private let unsettled: UnsettledState
+    let unsettled: UnsettledState
+    var usage = StateUsageEstimate()
     private var queue: [Delivery] = []
     private var head = 0
+    var history = StateHistory()
+    /// Run again, each alone, as what they had read was changed meanwhile; in order.
+    var outdated: [[Delivery]] = []
+    var runsAlone = false
     private var knownTopics: Set<Int> = []
     /// Calls that wanted something, by their slot in C.
-    private var calls: [UInt32: PluginCall] = [:]
-    private var callCount: UInt64 = 0
+    private(set) var calls: [UInt32: PluginCall] = [:]
+    var callCount: UInt64 = 0
     /// Events handed to C at once: few where handlers wait, so that little is prepared in vain.
     private var handOver = Limits.laneTurnEvents
     private var answers: [(slot: UInt32, answer: Answer)] = []
     private var turnIsQueued = false
-    private var stopping: Stopping?
-    private var stopped = false
+    private(set) var stopping: Stopping?
+    private(set) var stopped = false
+    /// Begins nothing new; what is under way goes on.
+    var isHeld = false
+    /// Waits for the instance that it replaces to end.
+    var isFollowing = false
+    var whenQuiet: [@Sendable () -> Void] = []
+    var whenIdle: [@Sendable () -> Void] = []
     private var reportedBugs: Set<String> = []
     private var batchTimerIsSet = false
     private var batchIsDue = false
 
-    private struct Stopping {
+    struct Stopping {
         var reason: StopReason
         var done: @Sendable () -> Void
     }
@@ -89,9 +100,12 @@ final class PluginRunner: @unchecked Sendable {
 
     func stop(_ reason: StopReason, deadline: Duration, _ done: @escaping @Sendable () -> Void) {
         stopping = Stopping(reason: reason, done: done)
-        for delivery in queue[head...] { pending.others.append(Settlement(delivery.id, .returned)) }
+        for delivery in queue[head...] + outdated.joined() {
+            pending.others.append(Settlement(delivery.id, .returned))
+        }
         queue = []
         head = 0
+        outdated = []
         flush()
         if calls.isEmpty { return finishStop() }
         lane.submit(at: Lane.now() &+ UInt64(clamping: max(.zero, deadline).nanoseconds)) { self.giveUp() }
@@ -114,6 +128,7 @@ final class PluginRunner: @unchecked Sendable {
     private func finishStop() {
         guard let stopping, !stopped else { return }
         stopped = true
+        tellIfQuiet()
         guard plugin.hasStop else { return stopping.done() }
         call(
             FL_CALL_STOP, kind: .stop(stopping.done), arguments: [.text(stopping.reason.rawValue)],
@@ -124,13 +139,17 @@ final class PluginRunner: @unchecked Sendable {
     // MARK: The turn
 
     /// Works until nothing is left that can go on, or its share of the lane is used up.
-    private func turn() {
+    func turn() {
         let end = Lane.now() + Limits.laneTurnNanoseconds
         fl_lua_set_time(lua, services.clock.now().milliseconds)
         while true {
             if !answers.isEmpty {
                 let (slot, answer) = answers.removeFirst()
                 resume(slot, answer)
+            } else if isHeld || isFollowing {
+                break
+            } else if runsAlone || !outdated.isEmpty {
+                guard beginOutdated() else { break }
             } else if plugin.takesBatches {
                 guard beginBatch() else { break }
             } else {
@@ -141,7 +160,9 @@ final class PluginRunner: @unchecked Sendable {
                 break
             }
         }
+        if calls.isEmpty { history.clear() }
         flush()
+        if calls.isEmpty { tellIdle() }
         if stopping != nil, !stopped, calls.isEmpty { finishStop() }
     }
 
@@ -190,7 +211,7 @@ final class PluginRunner: @unchecked Sendable {
     }
 
     /// `tag` is the event's place in `deliveries`.
-    private func nativeEvents(_ deliveries: [Delivery]) -> [fl_lua_event] {
+    func nativeEvents(_ deliveries: [Delivery]) -> [fl_lua_event] {
         var events: [fl_lua_event] = []
         events.reserveCapacity(deliveries.count)
         for (index, delivery) in deliveries.enumerated() {
@@ -261,7 +282,7 @@ final class PluginRunner: @unchecked Sendable {
 
     /// - Parameter fresh: the call that the report is about, where it is about one; else it is about single events,
     ///   whose tags are their places in `deliveries`.
-    private func process(_ report: UnsafePointer<fl_lua_report>, _ deliveries: [Delivery], _ fresh: PluginCall? = nil) {
+    func process(_ report: UnsafePointer<fl_lua_report>, _ deliveries: [Delivery], _ fresh: PluginCall? = nil) {
         let report = report.pointee
         func bytes(_ run: fl_lua_run_of_bytes) -> UnsafeRawBufferPointer {
             guard let base = report.bytes, run.length > 0 else { return UnsafeRawBufferPointer(start: nil, count: 0) }
@@ -304,6 +325,7 @@ final class PluginRunner: @unchecked Sendable {
             if call.overlay == nil {
                 call.overlay = StateOverlay(subscriber: binding.subscriber, reader: unsettled)
             }
+            call.overlay?.moment = history.moment
             if let answer = perform(want, call, slot) {
                 answers.append((slot, answer))
             } else {
@@ -381,7 +403,17 @@ final class PluginRunner: @unchecked Sendable {
             return done()
         case .test(let done):
             return done(outcome, shown)
+        case .migration(let done):
+            if outcome == .ack { return done(.success(call?.effects?.state ?? [])) }
+            var problem = PluginProblem(luaError: reason, trace: trace)
+            problem.message = "migrate failed: \(problem.message)"
+            return done(.failure(PluginError(problem)))
         case .event, .batch, nil: break
+        }
+        if let call, outcome.isDone || end.more != 0 || call.isOutdated, isOutdated(call) {
+            guard end.more == 0 else { return }
+            if stopping == nil { return outdated.append(deliveries) }
+            return pending.others += deliveries.map { Settlement($0.id, .returned) }
         }
         var effects = outcome.isDone ? call?.effects : nil
         let wasKilled = [FL_LUA_KILLED_CPU, FL_LUA_KILLED_MEMORY].contains(Int(end.cause))
@@ -404,7 +436,10 @@ final class PluginRunner: @unchecked Sendable {
         if outcome == .ack, effects == nil {
             pending.acks.append(delivery.id)
         } else {
-            if let effects { unsettled.add(effects) }
+            if let effects {
+                unsettled.add(effects)
+                if binding.concurrency > 1 { history.add(effects.state) }
+            }
             pending.others.append(
                 Settlement(delivery.id, outcome, effects: effects, trace: trace, wasKilled: wasKilled))
         }

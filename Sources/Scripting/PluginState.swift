@@ -10,6 +10,9 @@ final class PluginState {
     let takesBatches: Bool
     let hasInit: Bool
     let hasStop: Bool
+    let hasMigrate: Bool
+    /// Of what the plugin keeps in `ctx.state`; 1 where it says nothing.
+    let stateVersion: Int
 
     /// Loads the plugin and checks everything that can be checked without running a handler.
     ///
@@ -67,12 +70,16 @@ final class PluginState {
             takesBatches = false
             hasInit = false
             hasStop = false
+            hasMigrate = false
+            stateVersion = 1
             return nil
         }
         manifest = value
         takesBatches = value["handle_batch"] == .other("function")
         hasInit = value["init"] == .other("function")
         hasStop = value["stop"] == .other("function")
+        hasMigrate = value["migrate"] == .other("function")
+        if case .integer(let version) = value["state_version"] { stateVersion = Int(version) } else { stateVersion = 1 }
         let before = problems.count
         check(entry, binding, isBound: isBound, &problems)
         if problems.count > before { return nil }
@@ -106,6 +113,12 @@ final class PluginState {
             }
             if !manifest["api"].isNone, manifest["api"] != .integer(1) {
                 problem("the plugin is written for another api than 1", "write api = 1")
+            }
+            switch manifest["state_version"] {
+            case .none: break
+            case .integer(let version) where version >= 1: break
+            case let other:
+                problem("state_version is \(other.shown), not an integer from 1 on", "write state_version = 1")
             }
         default:
             problem(

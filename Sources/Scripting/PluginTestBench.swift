@@ -30,6 +30,10 @@ final class TestWorld: StateReader, HTTPSender, MailSender, FileAppending, Clock
 
     func value(subscriber: String, key: String) throws -> [UInt8]? { contents.withLock { $0.state[key] } }
 
+    func usage(subscriber: String) throws -> StateUsage {
+        contents.withLock { StateUsage(of: $0.state) }
+    }
+
     func values(
         subscriber: String, prefix: String, after: String?, limit: Int
     ) throws -> [(key: String, value: [UInt8])] {

@@ -126,6 +126,10 @@ private final class TrialWorld: StateReader, HTTPSender, MailSender, FileAppendi
             .orderedByKey(limit: limit)
     }
 
+    func usage(subscriber: String) throws -> StateUsage {
+        StateUsage(of: settings.state)
+    }
+
     func send(_ request: OutboundRequest) async throws(OutboundFailure) -> OutboundResponse {
         var noted = PluginTrial.Request(
             method: request.method, url: request.url.redacting(secrets),
@@ -188,6 +192,7 @@ extension OutboundFailure {
         switch self {
         case .connection(let text), .badRequest(let text): text
         case .timeout: "timeout"
+        case .localAddress(let host, let address): "\(host) has the local address \(address)"
         case .responseTooLarge(let limit): "the response is larger than \(limit) bytes"
         }
     }

@@ -43,6 +43,8 @@ final class UnsettledState: StateReader, @unchecked Sendable {
         }
     }
 
+    func usage(subscriber: String) throws -> StateUsage { try reader.usage(subscriber: subscriber) }
+
     func values(
         subscriber: String, prefix: String, after: String?, limit: Int
     ) throws -> [(key: String, value: [UInt8])] {

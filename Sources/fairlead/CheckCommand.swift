@@ -113,6 +113,7 @@ extension ScriptServices {
 
     private struct NoState: StateReader {
         func value(subscriber: String, key: String) throws -> [UInt8]? { nil }
+        func usage(subscriber: String) throws -> StateUsage { StateUsage() }
         func values(
             subscriber: String, prefix: String, after: String?, limit: Int
         ) throws -> [(key: String, value: [UInt8])] { [] }

@@ -4,6 +4,7 @@ import Broker
 import Events
 import Foundation
 import Gateway
+import Ledger
 import Routes
 import Scripting
 
@@ -14,6 +15,7 @@ struct GenerationBuilder: Sendable {
     let host: ScriptHost
     let sender: any HTTPSender
     let clock: any Events.Clock
+    let ledger: Ledger
 
     struct Candidate: Sendable {
         var generation: Generation
@@ -22,6 +24,21 @@ struct GenerationBuilder: Sendable {
         var snapshot: ConfigSnapshot
         /// Worth a look, in the words that `check` prints.
         var warnings: [String]
+        /// Plugins that run and stand still, so that nothing changes the state that was migrated from.
+        var held: [LuaDestination] = []
+
+        /// It has taken over: what stood still for it has ended, and needn't be kept.
+        var inForce: Candidate {
+            var candidate = self
+            candidate.generation = generation.withoutMigrations
+            candidate.held = []
+            return candidate
+        }
+
+        /// It won't take over: what stands still for it goes on.
+        func letGo() {
+            for destination in held { destination.resume() }
+        }
     }
 
     /// Why there is no candidate: everything that is wrong, in the words that `check` prints.
@@ -111,6 +128,9 @@ struct GenerationBuilder: Sendable {
                 }
                 do {
                     let destination = try await host.load(PluginBinding(route, source))
+                    if let old = running?.generation.destinations[route.name] as? LuaDestination {
+                        destination.follow(old)
+                    }
                     destinations[route.name] = destination
                     built.append(destination)
                 } catch {
@@ -119,15 +139,59 @@ struct GenerationBuilder: Sendable {
             }
             fingerprints[route.name] = fingerprint
         }
-        guard problems.isEmpty else {
-            for destination in built { await destination.stop(.removed, deadline: .zero) }
-            throw Refusal(diagnostics: diagnostics + problems)
-        }
-        return Candidate(
+        var candidate = Candidate(
             generation: Generation(
                 number: number, table: table, destinations: destinations, fingerprints: fingerprints),
             mail: table.mail, plugins: status(of: table, folder), snapshot: files,
             warnings: diagnostics)
+        if problems.isEmpty { problems = await migrate(&candidate, beside: running) }
+        guard problems.isEmpty else {
+            candidate.letGo()
+            for destination in built { await destination.stop(.removed, deadline: .zero) }
+            throw Refusal(diagnostics: diagnostics + problems)
+        }
+        return candidate
+    }
+
+    /// Last of all, as a plugin whose state is migrated stands still until the generation has taken over or is refused.
+    /// Nothing is written yet.
+    private func migrate(_ candidate: inout Candidate, beside running: Candidate?) async -> [String] {
+        var problems: [String] = []
+        for route in candidate.generation.table.subscribers {
+            guard let destination = candidate.generation.destinations[route.name] as? LuaDestination else { continue }
+            let old = running?.generation.destinations[route.name] as? LuaDestination
+            if destination === old { continue }
+            do {
+                let (name, stored) = try await storedState(of: route)
+                guard destination.stateVersion != stored ?? 1 else { continue }
+                if let old {
+                    candidate.held.append(old)
+                    await old.quiesce()
+                }
+                candidate.generation.migrations[route.name] = try await host.migration(
+                    for: destination, from: stored, stateOf: name)
+            } catch let error as PluginError {
+                problems += error.problems.map { PluginDiagnostic.finding($0, of: route).description }
+            } catch {
+                problems.append(PluginDiagnostic.finding("\(error)", of: route).description)
+            }
+        }
+        return problems
+    }
+
+    /// The version of a subscriber's state, and the name that the ledger has it under: the old one where it is renamed.
+    private func storedState(of route: SubscriberRoute) async throws -> (name: String, version: Int?) {
+        try await withCheckedThrowingContinuation { continuation in
+            // It waits for the ledger's writer.
+            DispatchQueue.global().async { [ledger] in
+                continuation.resume(
+                    with: Result {
+                        let known = try ledger.subscribers()
+                        let name = known.contains(route.name) ? route.name : route.was ?? route.name
+                        return (name, try ledger.stateVersion(of: name))
+                    })
+            }
+        }
     }
 
     /// Undoes a candidate that is not wanted after all.

@@ -96,7 +96,8 @@ struct Serve: AsyncParsableCommand {
         }
 
         let host = ScriptHost(services: outsideWorld.services(state: storage.ledger))
-        let builder = GenerationBuilder(config: config, host: host, sender: sender, clock: clock)
+        let builder = GenerationBuilder(
+            config: config, host: host, sender: sender, clock: clock, ledger: storage.ledger)
         let access = AccessControl()
         let server = Server(
             builder: builder, broker: broker, mail: mail, access: access, ledger: storage.ledger, clock: clock,

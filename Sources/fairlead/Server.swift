@@ -46,7 +46,7 @@ actor Server {
         for warning in candidate.warnings { log.warning("\(warning)") }
         useSettings(of: candidate)
         try await broker.start(candidate.generation)
-        running = candidate
+        running = candidate.inForce
         try await record(candidate, trigger: "start", changes: [])
         log.notice(
             "Started",
@@ -63,6 +63,8 @@ actor Server {
         let number = before.generation.number + 1
         do {
             let candidate = try await builder.build(number: number, beside: before)
+            var isApplied = false
+            defer { if !isApplied { candidate.letGo() } }
             let diff = RouteDiff(from: before.generation.table, to: candidate.generation.table)
             guard diff.restartOnly.isEmpty else {
                 await builder.discard(candidate, keeping: before)
@@ -71,9 +73,15 @@ actor Server {
             }
             for warning in candidate.warnings { log.warning("\(warning)") }
             let changes = describe(candidate.generation, after: before.generation)
-            try await broker.apply(candidate.generation)
+            do {
+                try await broker.apply(candidate.generation)
+            } catch {
+                await builder.discard(candidate, keeping: before)
+                throw error
+            }
+            isApplied = true
             useSettings(of: candidate)
-            running = candidate
+            running = candidate.inForce
             try await record(candidate, trigger: trigger, changes: changes)
             log.notice(
                 "Reloaded",

@@ -174,6 +174,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
     /// The simulation's destinations have no scripts that would read.
     struct NoState: StateReader {
         func value(subscriber: String, key: String) throws -> [UInt8]? { nil }
+        func usage(subscriber: String) throws -> StateUsage { StateUsage() }
         func values(
             subscriber: String, prefix: String, after: String?, limit: Int
         ) throws -> [(key: String, value: [UInt8])] { [] }

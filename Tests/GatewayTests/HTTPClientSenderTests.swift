@@ -9,7 +9,8 @@ import Testing
 @Suite(.timeLimit(.minutes(1)))
 struct HTTPClientSenderTests {
     static func send(
-        _ url: String, method: String = "GET", body: [UInt8] = [], timeout: Duration = .seconds(20), limit: Int = 1_000
+        _ url: String, method: String = "GET", body: [UInt8] = [], timeout: Duration = .seconds(20), limit: Int = 1_000,
+        reach: OutboundRequest.Reach = .anywhere
     ) async throws -> Result<OutboundResponse, OutboundFailure> {
         let sender = HTTPClientSender()
         let result: Result<OutboundResponse, OutboundFailure>
@@ -18,7 +19,7 @@ struct HTTPClientSenderTests {
                 try await sender.send(
                     OutboundRequest(
                         method: method, url: url, headers: [("x-a", "1"), ("X-A", "2")], body: body, timeout: timeout,
-                        responseBytesMax: limit)))
+                        responseBytesMax: limit, reach: reach)))
         } catch {
             result = .failure(error)
         }
@@ -84,6 +85,53 @@ struct HTTPClientSenderTests {
             return
         }
         #expect(text == "no connection to http://127.0.0.1:1: connection refused")
+    }
+
+    /// `localhost` stands for any name whose DNS answers with an address of the local network.
+    @Test(arguments: ["localhost", "127.0.0.1"])
+    func aNameWithALocalAddressIsNotReachedByWhatMayReachThePublicOnly(_ name: String) async throws {
+        let asked = Collected<Asked>()
+        try await withEndpoint { request in
+            asked.add(request)
+            return Response(status: .ok)
+        } _: { url in
+            let url = url.replacing("127.0.0.1", with: name)
+            #expect(try await Self.send(url).get().status == 200)
+            #expect(asked.all.count == 1)
+            let refused = try await Self.send(url, reach: .publicOnly)
+            guard case .failure(.localAddress(let host, let address)) = refused else {
+                Issue.record("\(refused)")
+                return
+            }
+            #expect(host.hasPrefix("http://\(name):"))
+            #expect(address == "127.0.0.1" || address == "::1")
+        }
+        #expect(asked.all.count == 1, "the second request was not written")
+    }
+
+    /// What one may reach, another doesn't get to through its open connection.
+    @Test func aConnectionThatIsOpenIsNotSharedWithWhatMayReachThePublicOnly() async throws {
+        let sender = HTTPClientSender()
+        try await withEndpoint { _ in
+            Response(status: .ok)
+        } _: { url in
+            for reach in [OutboundRequest.Reach.anywhere, .publicOnly, .anywhere] {
+                let request = OutboundRequest(
+                    method: "GET", url: url, timeout: .seconds(20), responseBytesMax: 10, reach: reach)
+                do throws(OutboundFailure) {
+                    _ = try await sender.send(request)
+                    #expect(reach == .anywhere)
+                } catch {
+                    #expect(reach == .publicOnly)
+                    #expect(
+                        error
+                            == .localAddress(
+                                host: String(url.split(separator: "/").prefix(2).joined(separator: "//")),
+                                address: "127.0.0.1"))
+                }
+            }
+        }
+        try await sender.shutdown()
     }
 
     @Test(arguments: ["ftp://127.0.0.1/", "nonsense", "http://", ""])

@@ -173,6 +173,81 @@ import Testing
     }
 
     /// Against a dictionary: random writes, commits at random moments, and reopenings.
+    @Test func usageIsWhatIsKept() throws {
+        let ledger = try open()
+        #expect(try ledger.usage(subscriber: "a") == StateUsage())
+        ledger.commit(LedgerChange(subscriber: "a", state: [put("k", "123"), add("n", 7)]))
+        ledger.commit(LedgerChange(subscriber: "b", state: [put("key", "\"ł\"")]))
+        while try ledger.step() {}
+        #expect(try ledger.usage(subscriber: "a") == StateUsage(entries: 2, bytes: 1 + 3 + 1 + 1))
+        #expect(try ledger.usage(subscriber: "b") == StateUsage(entries: 1, bytes: 3 + 4))
+        ledger.commit(LedgerChange(subscriber: "a", state: [put("k", "123456"), add("n", 93), .delete(key: "none")]))
+        while try ledger.step() {}
+        #expect(try ledger.usage(subscriber: "a") == StateUsage(entries: 2, bytes: 1 + 6 + 1 + 3))
+        ledger.commit(LedgerChange(subscriber: "a", state: [.delete(key: "k")]))
+        while try ledger.step() {}
+        #expect(try ledger.usage(subscriber: "a") == StateUsage(entries: 1, bytes: 4))
+        ledger.close()
+        let again = try open()
+        #expect(try again.usage(subscriber: "a") == StateUsage(entries: 1, bytes: 4))
+        try again.forget("a")
+        #expect(try again.usage(subscriber: "a") == StateUsage())
+        #expect(try again.usage(subscriber: "b").entries == 1)
+        again.close()
+    }
+
+    @Test func whatExpiresIsUsedUntilItIsRemoved() throws {
+        let ledger = try open()
+        let write = StateWrite.put(key: "k", value: Array("1".utf8), expires: clock.now() + .seconds(5))
+        ledger.commit(LedgerChange(subscriber: "a", state: [write]))
+        while try ledger.step() {}
+        #expect(try ledger.usage(subscriber: "a").entries == 1)
+        clock.advance(.seconds(60))
+        ledger.commit(LedgerChange(subscriber: "b", state: [put("k", "1")]))
+        while try ledger.step() {}
+        #expect(try ledger.usage(subscriber: "a") == StateUsage())
+        ledger.close()
+    }
+
+    @Test func aMigrationsWritesAndItsVersionAreOneChange() throws {
+        let ledger = try open()
+        #expect(try ledger.stateVersion(of: "a") == nil)
+        ledger.commit(LedgerChange(subscriber: "a", state: [put("old", "1")]))
+        var change = LedgerChange(subscriber: "a", state: [put("new", "1"), .delete(key: "old")])
+        change.stateVersion = 3
+        ledger.commit(change)
+        #expect(try ledger.stateVersion(of: "a") == 3)
+        #expect(try ledger.text("a", "old") == nil)
+        try ledger.renameSubscriber("a", to: "b")
+        #expect(try ledger.stateVersion(of: "b") == 3)
+        ledger.close()
+        let again = try open()
+        #expect(try again.stateVersion(of: "b") == 3)
+        #expect(try again.text("b", "new") == "1")
+        again.close()
+    }
+
+    /// A folder of the first version has neither counts nor versions.
+    @Test func aLedgerOfTheFirstVersionIsCountedWhenItIsOpened() throws {
+        let ledger = try open()
+        ledger.commit(LedgerChange(subscriber: "a", state: [put("k", "123"), put("l", "4")]))
+        while try ledger.step() {}
+        ledger.close()
+        let database = try DatabaseQueue(path: folder.path + "/ledger.db")
+        try database.write { db in
+            for trigger in ["state_added", "state_changed", "state_removed"] {
+                try db.execute(sql: "DROP TRIGGER \(trigger)")
+            }
+            try db.execute(sql: "DROP TABLE state_usage; ALTER TABLE subscriber DROP COLUMN state_version")
+            try db.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = '3'")
+        }
+        try database.close()
+        let again = try open()
+        #expect(try again.usage(subscriber: "a") == StateUsage(entries: 2, bytes: 6))
+        #expect(try again.stateVersion(of: "a") == nil)
+        again.close()
+    }
+
     @Test(arguments: 0..<40) func stateIsWhatAModelSays(_ seed: UInt64) throws {
         var random = Numbers(state: seed &* 0x9E37_79B9 + 1)
         var model: [String: Int] = [:]

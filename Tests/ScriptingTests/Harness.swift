@@ -132,12 +132,23 @@ final class OutcomeRecorder: Sendable {
 /// State as the ledger keeps it, in memory.
 final class MemoryState: StateReader {
     private let values = Mutex<[String: [UInt8]]>([:])
+    /// Beside what is there really.
+    let extra = Mutex(StateUsage())
 
     init(_ values: [String: String] = [:]) {
         self.values.withLock { $0 = values.mapValues { Array($0.utf8) } }
     }
 
     func value(subscriber: String, key: String) throws -> [UInt8]? { values.withLock { $0[key] } }
+
+    func usage(subscriber: String) throws -> StateUsage {
+        let extra = extra.withLock { $0 }
+        return values.withLock { values in
+            StateUsage(
+                entries: extra.entries + values.count,
+                bytes: extra.bytes + values.reduce(0) { $0 + $1.key.utf8.count + $1.value.count })
+        }
+    }
 
     func values(
         subscriber: String, prefix: String, after: String?, limit: Int

@@ -39,7 +39,7 @@ struct LuaAPITests {
             .map { $0.components(separatedBy: "\n```\n")[0] }
         let host = ScriptHost(services: FakeServices().services, lanes: 1)
         let plugins = blocks.filter { !$0.contains("fairlead.test") }
-        #expect(plugins.count == 2)
+        #expect(plugins.count == 3)
         for code in plugins {
             let inspection = host.inspect(
                 PluginSource(name: "slack", files: ["slack.lua": Array(code.utf8)], entry: "slack.lua"))

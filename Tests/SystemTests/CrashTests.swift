@@ -44,7 +44,7 @@ struct CrashTests {
         #expect(expected.count > 50, "enough was accepted to mean something")
 
         // Every event that any publisher was told is durable is in the journal; others may be as well.
-        let journal = try await tail(server, "orders")
+        let journal = try await server.tail("orders")
         let ids = Set(journal.map(\.id))
         #expect(expected.subtracting(ids).isEmpty, "P1: accepted and not in the journal")
 
@@ -52,9 +52,9 @@ struct CrashTests {
             try await server.subscriber("counter")["backlog"] as? Int == 0
         }
         try await eventually("the outbox is empty") {
-            try await self.tail(server, "seen").count >= journal.count
+            try await server.tail("seen").count >= journal.count
         }
-        let seen = try await tail(server, "seen")
+        let seen = try await server.tail("seen")
         #expect(Set(seen.map { $0.data["id"] as? String ?? "" }) == ids, "P2: each event was handled")
         #expect(seen.count == journal.count, "P3: each event was published once")
         #expect(
@@ -104,27 +104,6 @@ struct CrashTests {
             }
             try? await Task.sleep(for: delay)
             server.killHard()
-        }
-    }
-
-    private struct Seen {
-        var id: String
-        var data: [String: Any]
-    }
-
-    private func tail(_ server: RunningServer, _ topic: String) async throws -> [Seen] {
-        var all: [Seen] = []
-        var from = 0
-        while true {
-            let answer = try await server.get("/v1/topics/\(topic)/events?from=\(from)&max=500&wait=0s")
-            let lines = answer.text.split(separator: "\n")
-            if lines.isEmpty { return all }
-            for line in lines {
-                let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
-                let event = object["event"] as? [String: Any] ?? [:]
-                from = (object["offset"] as? Int ?? from) + 1
-                all.append(Seen(id: event["id"] as? String ?? "", data: event["data"] as? [String: Any] ?? [:]))
-            }
         }
     }
 

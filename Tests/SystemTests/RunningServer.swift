@@ -48,6 +48,16 @@ final class RunningServer {
 
     /// Starts the program and waits until it says that it is ready; where it speaks TLS, until its log has `words`.
     func start(environment: [String: String] = [:], until words: String? = nil) async throws {
+        try launch(environment: environment)
+        try await eventually("the server is ready") {
+            guard self.process.isRunning else { throw Gone(description: "the server ended:\n\(self.output)") }
+            if let words { return self.output.contains(words) }
+            return (try? await self.get("/readyz").status) == 200
+        }
+    }
+
+    /// Starts the program and doesn't wait.
+    func launch(environment: [String: String] = [:]) throws {
         process = Process()
         process.executableURL = Self.program
         process.arguments = ["serve", "routes.conf"]
@@ -61,11 +71,6 @@ final class RunningServer {
         process.standardError = output
         process.standardOutput = output
         try process.run()
-        try await eventually("the server is ready") {
-            guard self.process.isRunning else { throw Gone(description: "the server ended:\n\(self.output)") }
-            if let words { return self.output.contains(words) }
-            return (try? await self.get("/readyz").status) == 200
-        }
     }
 
     var output: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
@@ -94,6 +99,28 @@ final class RunningServer {
             throw Gone(description: "the server has no subscriber \(name)")
         }
         return found
+    }
+
+    struct Kept {
+        var id: String
+        var data: [String: Any]
+    }
+
+    /// Every event of a topic, in order.
+    func tail(_ topic: String) async throws -> [Kept] {
+        var all: [Kept] = []
+        var from = 0
+        while true {
+            let answer = try await get("/v1/topics/\(topic)/events?from=\(from)&max=500&wait=0s")
+            let lines = answer.text.split(separator: "\n")
+            if lines.isEmpty { return all }
+            for line in lines {
+                let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+                let event = object["event"] as? [String: Any] ?? [:]
+                from = (object["offset"] as? Int ?? from) + 1
+                all.append(Kept(id: event["id"] as? String ?? "", data: event["data"] as? [String: Any] ?? [:]))
+            }
+        }
     }
 
     /// Runs a command of the program in the server's folder.

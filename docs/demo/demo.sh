@@ -104,7 +104,7 @@ for number in 1 2 3 4 5; do
     "$number" "$number" "$((number * 40))"
 done > late.ndjson
 "$fairlead" publish orders late.ndjson | show
-wait_until "the warehouse's orders wait" "s['fulfilment']['retrying'] == 5"
+wait_until "the warehouse's orders wait" "s['fulfilment']['backlog'] == 5 and s['fulfilment']['state'] == 'down'"
 "$fairlead" status | grep -E 'SUBSCRIBER|fulfilment' | show
 before=$(wc -l < warehouse.log)
 "$fairlead" sink "$warehouse_port" >> warehouse.log & warehouse=$!

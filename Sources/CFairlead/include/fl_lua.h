@@ -195,10 +195,10 @@ const fl_lua_report *fl_lua_run(fl_lua *lua, const fl_lua_event *events, size_t 
 /// Calls `handle_batch` once with all of `events`.
 const fl_lua_report *fl_lua_run_batch(fl_lua *lua, const fl_lua_event *events, size_t count, uint64_t tag);
 
-enum { FL_CALL_INIT = 1, FL_CALL_STOP = 2, FL_CALL_RUN = 3 };
+enum { FL_CALL_INIT = 1, FL_CALL_STOP = 2, FL_CALL_RUN = 3, FL_CALL_MIGRATE = 4 };
 
 /// Calls `init`, `stop`, or, for `FL_CALL_RUN`, a loaded module that is itself the function (a test file's cases).
-/// `arguments` is a packed array that follows `ctx`.
+/// `arguments` is a packed array that follows `ctx`, or, for `FL_CALL_MIGRATE`, `ctx.state`.
 const fl_lua_report *fl_lua_call(fl_lua *lua, int function, const uint8_t *arguments, size_t length, uint64_t tag);
 
 const fl_lua_report *fl_lua_answer(fl_lua *lua, uint32_t task, int kind, const uint8_t *packed, size_t length);
