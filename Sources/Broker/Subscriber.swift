@@ -4,6 +4,7 @@ import DequeModule
 import HeapModule
 import Events
 import Filtering
+import Ledger
 import Routes
 
 /// A subscriber as the broker runs it: its state machine, and what drives it. Owned by the broker's thread; it stays
@@ -16,10 +17,11 @@ final class Subscriber {
     var destination: (any Destination)?
     var leases = LeaseTable()
     var waitingPulls: Deque<WaitingPull> = []
-    /// Paused by hand, which outlives reloads.
-    var isPausedByHand = false
+    /// Since when and why it stands still, over reloads and restarts, until somebody resumes it.
+    var pause: PauseRecord?
     /// Paused since its plugin was stopped again and again; until it is changed or resumed by hand.
     var isQuarantined = false
+    var quarantined: PauseStatus?
     /// How often in a row the host had to stop its script.
     var kills = 0
 
@@ -30,6 +32,8 @@ final class Subscriber {
     var matched: [Int32] = []
 
     var isReading = false
+    /// When its shelf may be read again, after that failed.
+    var shelfReadAt: Timestamp?
     /// Positions have moved since they were written last.
     var isDirty = false
     /// The sum of its positions when they were written last; positions only rise.
@@ -76,12 +80,13 @@ final class Subscriber {
 
     func liftQuarantine() {
         isQuarantined = false
+        quarantined = nil
         kills = 0
     }
 
     func applySettings() {
         var settings = route.stateSettings
-        settings.paused = settings.paused || isPausedByHand || isQuarantined
+        settings.paused = settings.paused || pause != nil || isQuarantined
         state.update(settings)
     }
 }

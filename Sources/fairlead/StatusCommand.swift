@@ -13,6 +13,15 @@ struct Status: AsyncParsableCommand {
         var generation: Int
         var topics: [Topic]
         var subscribers: [Subscriber]
+        var orphans: [Orphan]
+
+        struct Orphan: Decodable {
+            var name: String
+            var since: String
+            var until: String
+            var deferred: Int
+            var dead: Int
+        }
 
         struct Topic: Decodable {
             var name: String
@@ -25,6 +34,7 @@ struct Status: AsyncParsableCommand {
             var name: String
             var method: String
             var state: String
+            var pause: Pause?
             var backlog: Int
             var inFlight: Int
             var retrying: Int
@@ -33,6 +43,23 @@ struct Status: AsyncParsableCommand {
             var retried: Int
             var dropped: Int
             var lastError: String?
+
+            struct Pause: Decodable {
+                var cause: String
+                var since: String?
+                var reason: String?
+
+                var words: String {
+                    let by =
+                        switch cause {
+                        case "hand": "by hand"
+                        case "dead": "after a dead letter"
+                        case "quarantine": "in quarantine"
+                        default: "by \(cause)"
+                        }
+                    return by + (since.map { " since \($0)" } ?? "") + (reason.map { ": \($0)" } ?? "")
+                }
+            }
         }
     }
 
@@ -60,6 +87,17 @@ struct Status: AsyncParsableCommand {
                     "\($0.acked)", "\($0.dropped)", String(($0.lastError ?? "").prefix(60)),
                 ]
             })
-        return "generation \(status.generation)\n\n\(topics)\n\n\(subscribers)"
+        var parts = ["generation \(status.generation)", topics, subscribers]
+        let paused = status.subscribers.compactMap { subscriber in
+            subscriber.pause.map { "\(subscriber.name) is paused \($0.words)" }
+        }
+        if !paused.isEmpty { parts.append(paused.joined(separator: "\n")) }
+        if !status.orphans.isEmpty {
+            let table = Console.table(
+                ["IN NO CONFIGURATION", "SINCE", "KEPT UNTIL", "RETRYING", "DEAD"],
+                status.orphans.map { [$0.name, $0.since, $0.until, "\($0.deferred)", "\($0.dead)"] })
+            parts.append(table)
+        }
+        return parts.joined(separator: "\n\n")
     }
 }

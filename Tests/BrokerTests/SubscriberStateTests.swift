@@ -17,7 +17,7 @@ struct SubscriberStateTests {
         let batch = builder.finish()
         batch.stamp(first: 0, time: .init(milliseconds: 0))
         var round = LedgerRound()
-        state.arrive(batch, matching: (0..<count).map(Int32.init), into: &round)
+        state.arrive(batch, matching: (0..<count).map(Int32.init), now: .init(milliseconds: 0), into: &round)
         return state
     }
 
