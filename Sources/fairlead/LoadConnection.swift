@@ -82,11 +82,10 @@ final class LoadConnection {
 
         /// nil where not all of it has come.
         init?(_ buffer: [UInt8], _ received: Int) {
-            let end = buffer.withUnsafeBytes { bytes -> Int? in
-                guard let found = memmem(bytes.baseAddress!, received, "\r\n\r\n", 4) else { return nil }
-                return UnsafeRawPointer(found) - bytes.baseAddress! + 4
+            let blank = buffer.withUnsafeBytes {
+                ByteSearch("\r\n\r\n").place(in: UnsafeRawBufferPointer(rebasing: $0[..<received]))
             }
-            guard let end else { return nil }
+            guard let end = blank.map({ $0 + 4 }) else { return nil }
             let lines = String(decoding: buffer[..<end], as: UTF8.self).split(separator: "\r\n")
             self.end = end
             status = lines.first.flatMap { Int($0.split(separator: " ")[1]) } ?? 0

@@ -76,30 +76,24 @@ struct PullLoad {
 
     /// Without parsing the events: they are the server's work, and hold no such text.
     private static func eachLease(in body: UnsafeRawBufferPointer, _ use: (UnsafeRawBufferPointer) -> Void) {
-        let name = #""lease":""#
-        var rest = body
-        while let start = place(of: name, in: rest) {
-            let value = UnsafeRawBufferPointer(rebasing: rest[(start + name.utf8.count)...])
-            guard let end = value.prefix(64).firstIndex(of: UInt8(ascii: "\"")) else { return }
-            use(UnsafeRawBufferPointer(rebasing: value[..<end]))
-            rest = UnsafeRawBufferPointer(rebasing: value[end...])
+        let name = ByteSearch(#""lease":""#)
+        var at = 0
+        while let start = name.place(in: body, from: at) {
+            let value = body[(start + name.count)...].prefix(64)
+            guard let end = value.firstIndex(of: UInt8(ascii: "\"")) else { return }
+            use(UnsafeRawBufferPointer(rebasing: body[value.startIndex..<end]))
+            at = end
         }
     }
 
     private static func count(_ text: String, in body: UnsafeRawBufferPointer) -> Int {
+        let search = ByteSearch(text)
         var count = 0
-        var rest = body
-        while let start = place(of: text, in: rest) {
+        var at = 0
+        while let start = search.place(in: body, from: at) {
             count += 1
-            rest = UnsafeRawBufferPointer(rebasing: rest[(start + text.utf8.count)...])
+            at = start + search.count
         }
         return count
-    }
-
-    private static func place(of text: String, in bytes: UnsafeRawBufferPointer) -> Int? {
-        guard let base = bytes.baseAddress, let found = memmem(base, bytes.count, text, text.utf8.count) else {
-            return nil
-        }
-        return UnsafeRawPointer(found) - base
     }
 }
