@@ -184,7 +184,10 @@ package final class Broker: Sendable {
 
     /// One result for each request, in order.
     package func settle(_ subscriber: String, _ requests: [LeaseSettlement]) async throws(Failure) -> [LeaseResult] {
-        try await on { core in core.settleLeases(subscriber, requests) }.get()
+        try await withCheckedContinuation {
+            (continuation: CheckedContinuation<Result<[LeaseResult], Failure>, Never>) in
+            perform { core in core.settleLeases(subscriber, requests) { continuation.resume(returning: $0) } }
+        }.get()
     }
 
     /// Records of a topic from `offset` on, at most `max`; waits up to `wait` where there is none yet.

@@ -81,7 +81,7 @@ package struct Feed {
     }
 
     mutating func finish(_ offset: Offset) {
-        if offset >= next {
+        if hasLeased, offset >= next, outstanding.last.map({ $0.offset < offset }) ?? true {
             // Leased before a restart, and not read again yet.
             settleAhead(offset)
             return

@@ -101,14 +101,21 @@ extension BrokerCore {
         }
     }
 
-    func settleLeases(_ name: String, _ requests: [LeaseSettlement]) -> Result<[LeaseResult], Failure> {
-        guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
+    /// Settlements are answered at once: one that is lost costs a redelivery. An extension is written first, since its
+    /// client goes by it.
+    func settleLeases(
+        _ name: String, _ requests: [LeaseSettlement],
+        reply: @escaping @Sendable (Result<[LeaseResult], Failure>) -> Void
+    ) {
+        guard let subscriber = subscribers[name] else { return reply(.failure(unknownSubscriber(name))) }
         guard case .pull(let leaseTime) = subscriber.route.delivery else {
-            return .failure(Failure(.conflict, "subscriber \"\(name)\" is not a pull subscriber: it has no leases"))
+            return reply(
+                .failure(Failure(.conflict, "subscriber \"\(name)\" is not a pull subscriber: it has no leases")))
         }
         let now = clock.now()
         expireLeases(subscriber, now)
         var settlements = Settlements()
+        var isExtended = false
         var results: [LeaseResult] = []
         results.reserveCapacity(requests.count)
         for request in requests {
@@ -118,6 +125,7 @@ extension BrokerCore {
             }
             if case .extend = request.action {
                 results.append(subscriber.leases.extend(lease, until: now + leaseTime))
+                isExtended = true
                 continue
             }
             let delivery: DeliveryID
@@ -136,8 +144,14 @@ extension BrokerCore {
             }
             results.append(.done)
         }
+        if isExtended {
+            var change = LedgerChange(subscriber: name)
+            change.leases = subscriber.leases.takeChanges()
+            let answer = results
+            engine.commit(change) { reply($0.map { _ in answer }) }
+        }
         settle(subscriber, settlements)
-        return .success(results)
+        if !isExtended { reply(.success(results)) }
     }
 
     /// A lease that ran out is a failed attempt: whoever held it has had its chance, and the next may try at once.

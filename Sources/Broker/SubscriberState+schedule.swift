@@ -78,6 +78,8 @@ extension SubscriberState {
     mutating func takeScheduled(now: Timestamp, max: Int, _ due: inout [(id: DeliveryID, deadLetter: Int64?)]) {
         while due.count < max, canReadScheduled, let next = schedule.min, next.time <= now {
             schedule.removeMin()
+            // It may have been leased before a restart.
+            guard let entry = deferred[next.id], entry.isScheduled, !entry.isUnderway else { continue }
             deferred[next.id]!.isUnderway = true
             reading += 1
             due.append((next.id, nil))

@@ -62,6 +62,7 @@ struct Bench: AsyncParsableCommand {
                 _ = try load(server, "pulled", payload, events, batch, connections)
                 return try PullLoad(port: server.port, subscriber: "puller", batch: batch).run(events)
             })
+        let order = try measureOrder(server)
 
         if json {
             Console.say(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self))
@@ -72,7 +73,26 @@ struct Bench: AsyncParsableCommand {
                 Console.table(
                     ["WORK", "EVENTS/S", "LOWEST", "HIGHEST"],
                     figures.map { [$0.name, "\(Int($0.rate))", "\(Int($0.lowest))", "\(Int($0.highest))"] }))
+            for line in order { Console.say("\n" + line) }
         }
+    }
+
+    /// Whether a key that fails holds the others up: latencies with and without one, by turns, so that both see the same
+    /// machine. Lines for people only, since these are no rates.
+    private func measureOrder(_ server: BenchServer) throws -> [String] {
+        if let only, !"order".contains(only) { return [] }
+        let load = OrderLoad(port: server.port)
+        var (clean, poisoned): ([Double], [Double]) = ([], [])
+        _ = try load.p99(seconds: 1, poisoned: false)
+        for _ in 0..<max(1, rounds) {
+            clean.append(try load.p99(seconds: 4, poisoned: false))
+            poisoned.append(try load.p99(seconds: 4, poisoned: true))
+        }
+        func median(_ values: [Double]) -> String { String(format: "%.2f ms", values.sorted()[values.count / 2]) }
+        return [
+            "ordered pull, 1,000 keys, 5,000 events/s, p99 from publish to delivery: \(median(clean)); with one key "
+                + "that fails each time, of the others: \(median(poisoned))"
+        ]
     }
 
     /// `round` answers how many seconds it took.

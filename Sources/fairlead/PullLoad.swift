@@ -68,14 +68,14 @@ struct PullLoad {
         }
     }
 
-    private func request(_ verb: String, _ body: [UInt8]) -> [UInt8] {
+    func request(_ verb: String, _ body: [UInt8]) -> [UInt8] {
         Array(
             ("POST /v1/subscribers/\(subscriber)/\(verb) HTTP/1.1\r\nHost: bench\r\n"
                 + "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n\r\n").utf8) + body
     }
 
     /// Without parsing the events: they are the server's work, and hold no such text.
-    private static func eachLease(in body: UnsafeRawBufferPointer, _ use: (UnsafeRawBufferPointer) -> Void) {
+    static func eachLease(in body: UnsafeRawBufferPointer, _ use: (UnsafeRawBufferPointer) -> Void) {
         let name = ByteSearch(#""lease":""#)
         var at = 0
         while let start = name.place(in: body, from: at) {

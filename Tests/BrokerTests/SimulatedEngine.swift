@@ -190,7 +190,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
                 positions: Array((state.disk.positions[subscriber] ?? [:]).values),
                 deferred: rows.filter { !$0.isScheduled }.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) })
             let scheduled = rows.filter(\.isScheduled).sorted { $0.place < $1.place }
-            ledger.scheduled = Array(scheduled.prefix(min(scheduledMax, Self.scheduledMax)))
+            ledger.scheduled = Array(scheduled.prefix(scheduledMax == .max ? .max : Self.scheduledMax))
             ledger.scheduledCount = scheduled.count
             ledger.leases = (state.disk.leases[subscriber] ?? [:]).values.sorted { $0.id < $1.id }
             ledger.pause = state.disk.pauses[subscriber]
@@ -198,8 +198,9 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         }
     }
 
-    /// So few that simulations read the schedule in many parts.
-    static let scheduledMax = 3
+    /// So few that simulations read the schedule in parts, and more than what is leased of it: a lease on a delivery that
+    /// isn't in memory after a restart is lost.
+    static let scheduledMax = 8
 
     func scheduled(of subscriber: String, from place: SchedulePlace, limit: Int) throws(Failure) -> [Deferred] {
         // What was handed over before counts, as the ledger flushes first.
@@ -277,14 +278,18 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
     func close() {}
 
     /// The machine stops: appends that were waiting are gone, of the ledger's unsynced changes the last `lost` are.
-    func crash(losing lost: Int) {
+    ///
+    /// - Returns: whether anything that was written is gone.
+    func crash(losing lost: Int) -> Bool {
         with { state in
             state.appends = []
             state.commits = []
             state.removed = []
             let kept = max(0, state.unsynced.count - lost)
-            if kept < state.unsynced.count { state.disk = state.unsynced[kept] }
+            let isPowerCut = kept < state.unsynced.count
+            if isPowerCut { state.disk = state.unsynced[kept] }
             state.unsynced = []
+            return isPowerCut
         }
     }
 }

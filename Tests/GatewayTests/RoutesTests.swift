@@ -168,7 +168,8 @@ struct RoutesTests {
         #expect(response.status == .ok)
         #expect(
             response.body
-                == #"{"results":[{"lease":"a","result":"done"},{"lease":"b","result":"expired"},"#
+                == #"{"results":[{"lease":"a","result":"done"},{"lease":"b","result":"expired","#
+                + #""detail":"it ran out before it was settled; the event is delivered again. Extend leases that need longer"},"#
                 + #"{"lease":"c","result":"done"},{"lease":"d","result":"done"},{"lease":"e","result":"done"}]}"#)
         let settlements = broker.with { $0.settlements.map { "\($0.lease) \($0.action)" } }
         #expect(
