@@ -40,7 +40,11 @@ extension SubscriberState {
             }
             keys[key] = state
         }
-        for (key, state) in keys where !state.isBusy && !state.parked.isEmpty { release(key: key, now: now) }
+        // Only parked rows so far, which change nothing by being let go.
+        var round = LedgerRound()
+        for (key, state) in keys where !state.isBusy && !state.parked.isEmpty {
+            release(key: key, now: now, into: &round)
+        }
     }
 
     /// A delivery that was leased before a restart is in flight still; false where it has been settled since.

@@ -24,37 +24,30 @@ extension SubscriberState {
     /// A record is taken in whose time has not come.
     mutating func schedule(_ record: Record, _ due: Timestamp, _ feed: inout Feed, _ round: inout LedgerRound) {
         let id = DeliveryID(topic: record.topic, offset: record.offset)
-        feed.finish(id.offset)
-        var entry = Deferred(attempts: 0, due: due, key: record.key)
         guard settings.ordered, let key = record.key else {
+            feed.finish(id.offset)
+            let entry = Deferred(attempts: 0, due: due, key: record.key)
             round.deferred.append(.init(id: id, deferral: entry))
             insertScheduled(Due(time: due, id: id), entry)
             return
         }
-        var state = keys.removeValue(forKey: key) ?? KeyState()
-        if state.isBusy {
-            // It waits its turn first. What waits in memory before it goes to the ledger before it.
-            while let follower = state.waiting.popFirst() {
-                release(follower)
-                if follower.id.topic == id.topic {
-                    feed.finish(follower.id.offset)
-                } else {
-                    feeds[follower.id.topic]?.finish(follower.id.offset)
-                }
-                park(follower.id, key: key, &state)
-                round.deferred.append(.init(id: follower.id, deferral: deferred[follower.id]!))
-            }
-            park(id, key: key, &state)
-            entry = deferred[id]!
-        } else {
-            state.isBusy = true
-            deferred[id] = entry
-            dueTimes.insert(Due(time: due, id: id))
+        guard let state = keys[key], state.isBusy || !state.parked.isEmpty else {
+            feed.finish(id.offset)
+            scheduleHead(id, due, key: key, &round)
+            return
         }
-        // Followers are parked behind it.
-        state.isBlocked = true
-        keys[key] = state
+        // It waits its turn first, as any other; its time is looked at again when it is the head. A row for it while its
+        // head has none would let it go first after a restart.
+        enqueue(Delivery(record: record, attempt: 1), &feed, &round)
+    }
+
+    /// The head of a key waits for its time; followers are parked behind it.
+    mutating func scheduleHead(_ id: DeliveryID, _ due: Timestamp, key: String, _ round: inout LedgerRound) {
+        let entry = Deferred(attempts: 0, due: due, key: key)
+        deferred[id] = entry
+        dueTimes.insert(Due(time: due, id: id))
         round.deferred.append(.init(id: id, deferral: entry))
+        block(key: key, &round)
     }
 
     mutating func insertScheduled(_ due: Due, _ entry: Deferred) {

@@ -194,7 +194,7 @@ package struct SubscriberState {
         feeds[topic]!.advance(to: offset)
     }
 
-    private mutating func enqueue(_ delivery: Delivery, _ feed: inout Feed, _ round: inout LedgerRound) {
+    mutating func enqueue(_ delivery: Delivery, _ feed: inout Feed, _ round: inout LedgerRound) {
         guard settings.ordered, let key = delivery.record.key else {
             hold(delivery)
             ready.append(delivery)
@@ -329,7 +329,7 @@ package struct SubscriberState {
         reading -= 1
         round.finished.append(id)
         if let deadLetter = entry.deadLetter { round.resolved.append(ResolvedLetter(deadLetter, .lost)) }
-        if settings.ordered, let key = entry.key { release(key: key, now: now) }
+        if settings.ordered, let key = entry.key { release(key: key, now: now, into: &round) }
     }
 
     /// Reading failed for now: try again at `time`.
@@ -361,7 +361,9 @@ package struct SubscriberState {
     /// A dead letter was discarded: what was parked behind it goes on.
     package mutating func unblock(key: String, now: Timestamp) {
         guard settings.ordered, keys[key] != nil else { return }
-        release(key: key, now: now)
+        // What is behind a dead letter is parked: its rows are there.
+        var round = LedgerRound()
+        release(key: key, now: now, into: &round)
     }
 
     /// Ends the attempt on `id`; false where it isn't in flight (settled before, or its lease ran out).
@@ -417,7 +419,7 @@ package struct SubscriberState {
 
     private mutating func finish(_ delivery: Delivery, now: Timestamp, into round: inout LedgerRound) {
         leave(delivery, .acknowledged, &round)
-        if settings.ordered, let key = delivery.record.key { release(key: key, now: now) }
+        if settings.ordered, let key = delivery.record.key { release(key: key, now: now, into: &round) }
     }
 
     /// Takes a delivery out of memory and out of what holds the position back.
@@ -459,7 +461,7 @@ package struct SubscriberState {
         if settings.ordered, let key = delivery.record.key { block(key: key, &round) }
     }
 
-    private mutating func block(key: String, _ round: inout LedgerRound) {
+    mutating func block(key: String, _ round: inout LedgerRound) {
         var state = keys.removeValue(forKey: key) ?? KeyState()
         state.isBusy = true
         state.isBlocked = true
@@ -473,7 +475,7 @@ package struct SubscriberState {
     }
 
     /// The head of a key is done: the next of that key may go.
-    mutating func release(key: String, now: Timestamp) {
+    mutating func release(key: String, now: Timestamp, into round: inout LedgerRound) {
         guard var state = keys.removeValue(forKey: key) else { return }
         state.isBusy = false
         state.isBlocked = false
@@ -485,6 +487,13 @@ package struct SubscriberState {
             dueTimes.insert(Due(time: now, id: next))
         } else if let next = state.waiting.popFirst() {
             state.isBusy = true
+            if let due = next.record.deliverAt, due > now {
+                release(next)
+                feeds[next.id.topic]?.finish(next.id.offset)
+                keys[key] = state
+                scheduleHead(next.id, due, key: key, &round)
+                return
+            }
             ready.append(next)
         }
         if !state.isIdle { keys[key] = state }
