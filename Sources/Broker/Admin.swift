@@ -37,6 +37,8 @@ extension BrokerCore {
                 "busy"
             } else if !state.hasRoom && state.deferred.count >= Limits.deferredMax {
                 "stalled"
+            } else if state.feeds.values.contains(where: { $0.notBefore ?? now > now }) {
+                "delayed"
             } else if unread > 0 {
                 "behind"
             } else {
@@ -44,7 +46,7 @@ extension BrokerCore {
             }
         return SubscriberStatus(
             name: subscriber.name, method: subscriber.route.methodName, state: stands,
-            backlog: state.unsettled + unread, inFlight: state.inFlight.count,
+            pause: pause(of: subscriber), backlog: state.unsettled + unread, inFlight: state.inFlight.count,
             retrying: state.deferred.count, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
             acked: subscriber.counts.acked, retried: subscriber.counts.retried,
             dropped: subscriber.counts.dropped, lastError: subscriber.lastError,
@@ -52,17 +54,44 @@ extension BrokerCore {
             until: state.settings.paused ? nil : until)
     }
 
-    func setPaused(_ name: String, _ isPaused: Bool) -> Result<Void, Failure> {
+    private func pause(of subscriber: Subscriber) -> PauseStatus? {
+        if let pause = subscriber.pause {
+            return PauseStatus(cause: pause.cause.rawValue, since: pause.since, reason: pause.reason)
+        }
+        if subscriber.route.paused { return PauseStatus(cause: "routes.conf", since: nil, reason: "") }
+        return subscriber.quarantined
+    }
+
+    /// `reply` is called when it is on disk, so that a restart finds it as it was asked for.
+    func setPaused(
+        _ name: String, _ isPaused: Bool, reason: String, reply: @escaping @Sendable (Result<Void, Failure>) -> Void
+    ) {
+        switch setPaused(name, isPaused, reason: reason) {
+        case .failure(let failure): reply(.failure(failure))
+        case .success(let change): engine.commit(change) { reply($0.map { _ in () }) }
+        }
+    }
+
+    private func setPaused(_ name: String, _ isPaused: Bool, reason: String) -> Result<LedgerChange, Failure> {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
         if !isPaused && subscriber.route.paused {
             return .failure(
                 Failure(.conflict, "subscriber \"\(name)\" has a `pause` line in routes.conf; remove it and reload"))
         }
-        subscriber.isPausedByHand = isPaused
-        if !isPaused { subscriber.startAfresh() }
+        var change = LedgerChange(subscriber: name)
+        if isPaused {
+            // Asked a second time, it stands still since the first.
+            let pause = PauseRecord(since: subscriber.pause?.since ?? clock.now(), cause: .hand, reason: reason)
+            subscriber.pause = pause
+            change.pause = .pause(pause)
+        } else {
+            subscriber.pause = nil
+            subscriber.startAfresh()
+            change.pause = .resume
+        }
         subscriber.applySettings()
         dispatch(subscriber)
-        return .success(())
+        return .success(change)
     }
 
     /// Starts nothing more; whoever waits is answered. Returns what is to be stopped.

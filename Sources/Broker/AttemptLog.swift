@@ -26,11 +26,21 @@ struct AttemptLog {
 
     mutating func add(_ round: inout LedgerRound, now: Timestamp) {
         for end in round.attempts { attempts.append(Attempt(end, ended: now)) }
-        for mark in round.passed {
-            let kind = Kind(topic: mark.id.topic, generation: mark.generation, replay: mark.replay)
-            passed[kind, default: Span(began: mark.began, ended: now)].offsets.append(mark.id.offset)
-            passed[kind]!.began = min(passed[kind]!.began, mark.began)
-            passed[kind]!.ended = now
+        // Nearly always all of a round are of one kind: looked up once for each run.
+        var rest = round.passed[...]
+        while let first = rest.first {
+            let run = rest.prefix {
+                $0.id.topic == first.id.topic && $0.generation == first.generation && $0.replay == first.replay
+            }
+            let kind = Kind(topic: first.id.topic, generation: first.generation, replay: first.replay)
+            var span = passed.removeValue(forKey: kind) ?? Span(began: first.began, ended: now)
+            for mark in run {
+                span.offsets.append(mark.id.offset)
+                span.began = min(span.began, mark.began)
+            }
+            span.ended = now
+            passed[kind] = span
+            rest = rest[run.endIndex...]
         }
         passedCount += round.passed.count
         round.attempts = []

@@ -73,6 +73,7 @@ package final class Broker: Sendable {
         }
         let stopping = await on { core in core.apply(generation, preparation) }
         keeping.withLock { $0 = table.keep }
+        try await blocking { () throws(Failure) in try self.engine.setRunning(Set(table.subscribers.map(\.name))) }
         topics.replace(table.topics.filter { !Topic.named($0.name).isSystem })
         guard !stopping.isEmpty else { return }
         let task = Task {
@@ -183,7 +184,10 @@ package final class Broker: Sendable {
 
     /// One result for each request, in order.
     package func settle(_ subscriber: String, _ requests: [LeaseSettlement]) async throws(Failure) -> [LeaseResult] {
-        try await on { core in core.settleLeases(subscriber, requests) }.get()
+        try await withCheckedContinuation {
+            (continuation: CheckedContinuation<Result<[LeaseResult], Failure>, Never>) in
+            perform { core in core.settleLeases(subscriber, requests) { continuation.resume(returning: $0) } }
+        }.get()
     }
 
     /// Records of a topic from `offset` on, at most `max`; waits up to `wait` where there is none yet.
@@ -244,16 +248,30 @@ package final class Broker: Sendable {
 
     package func status() async -> BrokerStatus {
         let started = started
-        return await on { core in core.status(started: started) }
+        var status = await on { core in core.status(started: started) }
+        do {
+            status.orphans = try await orphans()
+        } catch {
+            log.error("Orphans can't be read", metadata: ["error": "\(error)"])
+        }
+        return status
     }
 
-    /// Stops starting deliveries for a subscriber, over reloads too, until ``resume(_:)``. Nothing is lost.
-    package func pause(_ subscriber: String) async throws(Failure) {
-        try await on { core in core.setPaused(subscriber, true) }.get()
+    /// Stops starting deliveries for a subscriber, over reloads and restarts, until ``resume(_:)``. Nothing is lost.
+    package func pause(_ subscriber: String, reason: String) async throws(Failure) {
+        try await setPaused(subscriber, true, reason: reason)
     }
 
     package func resume(_ subscriber: String) async throws(Failure) {
-        try await on { core in core.setPaused(subscriber, false) }.get()
+        try await setPaused(subscriber, false, reason: "")
+    }
+
+    private func setPaused(_ subscriber: String, _ isPaused: Bool, reason: String) async throws(Failure) {
+        try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Void, Failure>, Never>) in
+            perform { core in
+                core.setPaused(subscriber, isPaused, reason: reason) { continuation.resume(returning: $0) }
+            }
+        }.get()
     }
 
     /// Every subscriber that anything is known of, in order of name, whether or not it is in routes.conf.
@@ -268,7 +286,7 @@ package final class Broker: Sendable {
         }
     }
 
-    private func perform(_ body: @escaping @Sendable (BrokerCore) -> Void) {
+    func perform(_ body: @escaping @Sendable (BrokerCore) -> Void) {
         thread.post(body)
     }
 
@@ -310,6 +328,7 @@ package final class Broker: Sendable {
             guard let self, !isDraining.load(ordering: .relaxed) else { return }
             engine.applyRetention()
             forgetOld()
+            purgeOrphans(since: clock.now() - Limits.orphanKept)
             retention()
         }
     }

@@ -80,8 +80,9 @@ package final class BrokerCore {
         self.perform = perform
         self.post = post
         random = SeededGenerator(seed: seed)
-        // Leases of an earlier life of the process are not mistaken for this one's.
-        nextLease = random.next() >> 1
+        // Leases of an earlier life of the process are not mistaken for this one's. 45 bits are nine digits of a lease's
+        // text, which then fits a string without memory of its own.
+        nextLease = random.next() >> 19
     }
 
     /// When ``tick()`` wants to be called next.

@@ -25,12 +25,16 @@ package struct Lease: Sendable {
 }
 
 package struct LeaseSettlement: Sendable {
+    /// As the client named it.
     package var lease: String
     package var action: Action
+    /// nil where the client's text names no lease.
+    let id: LeaseID?
 
     package init(lease: String, action: Action) {
         self.lease = lease
         self.action = action
+        id = LeaseID(lease)
     }
 
     package enum Action: Sendable {
@@ -44,8 +48,12 @@ package struct LeaseSettlement: Sendable {
 
 package enum LeaseResult: String, Sendable {
     case done
-    /// It ran out, or was settled before; the delivery is or was somebody else's.
+    /// It was settled before.
+    case settled
+    /// It ran out before it was settled; the delivery is or was somebody else's.
     case expired
+    /// No lease of this subscriber, or one that was over long ago.
+    case unknown
 }
 
 package struct BrokerStatus: Sendable {
@@ -53,6 +61,25 @@ package struct BrokerStatus: Sendable {
     package var started: Timestamp
     package var topics: [TopicStatus]
     package var subscribers: [SubscriberStatus]
+    /// Subscribers that are known from before and in no configuration.
+    package var orphans: [OrphanStatus] = []
+}
+
+package struct OrphanStatus: Hashable, Sendable {
+    package var name: String
+    package var since: Timestamp
+    /// When it will be forgotten by itself.
+    package var until: Timestamp
+    package var deferred: Int
+    package var dead: Int
+}
+
+package struct PauseStatus: Hashable, Sendable {
+    /// `hand`, `dead` (a dead letter, with `on dead pause`), `quarantine` or `routes.conf`.
+    package var cause: String
+    /// nil where it is routes.conf that says so.
+    package var since: Timestamp?
+    package var reason: String
 }
 
 package struct TopicStatus: Sendable {
@@ -67,9 +94,11 @@ package struct SubscriberStatus: Sendable {
     package var name: String
     /// `run`, `push` or `pull`.
     package var method: String
-    /// `live`, `behind`, `paused`, `quarantined` (its plugin was stopped again and again), `gone` (its endpoint answered 410),
+    /// `live`, `behind`, `delayed` (what comes next isn't due yet, by `deliver after`), `paused`, `quarantined` (its plugin was stopped again and again), `gone` (its endpoint answered 410),
     /// `down` (its endpoint fails, the breaker is open), `busy` (its endpoint asked to be left alone), or `stalled`: too many deliveries wait for a retry to take in more.
     package var state: String
+    /// Why and since when it stands still, where it does.
+    package var pause: PauseStatus?
     /// Records not yet settled; an upper bound while the subscriber is behind, since those unread are not filtered yet.
     package var backlog: Int
     package var inFlight: Int

@@ -9,6 +9,8 @@ package struct DeliveryTrace: Sendable {
         case unread = "not reached yet"
         case waiting
         case underway
+        /// Not to be delivered before its time.
+        case scheduled
         /// Waits for its next attempt.
         case retrying
         /// Waits behind an earlier event with the same key.

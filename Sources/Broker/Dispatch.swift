@@ -2,6 +2,7 @@
 
 import Events
 import Filtering
+import Ledger
 import Logging
 import Routes
 
@@ -27,9 +28,45 @@ extension BrokerCore {
         } else {
             servePulls(subscriber, now)
         }
+        dropOverdue(subscriber)
         readBacklog(subscriber)
+        readShelf(subscriber, now)
         if let wake = subscriber.state.wake(now: now) { self.wake(subscriber, at: wake) }
         if let expiry = subscriber.leases.nextExpiry { wake(subscriber, at: expiry) }
+    }
+
+    /// Ends deliveries that came too late to be made, by `ttl` or by the event itself.
+    private func dropOverdue(_ subscriber: Subscriber) {
+        let overdue = subscriber.state.takeOverdue()
+        guard !overdue.isEmpty else { return }
+        settle(subscriber, Settlements(others: overdue.map { Settlement($0, .drop(reason: "expired")) }))
+    }
+
+    /// Reads the next scheduled deliveries from the ledger, where those in memory become few.
+    private func readShelf(_ subscriber: Subscriber, _ now: Timestamp) {
+        if let again = subscriber.shelfReadAt, again > now { return wake(subscriber, at: again) }
+        guard !subscriber.state.settings.paused, let (from, limit) = subscriber.state.takeShelfRead() else { return }
+        let name = subscriber.name
+        perform { [engine, post] in
+            let rows = Result { () throws(Failure) in try engine.scheduled(of: name, from: from, limit: limit) }
+            post { core in core.unshelve(name, rows, limit) }
+        }
+    }
+
+    private func unshelve(_ name: String, _ rows: Result<[Deferred], Failure>, _ limit: Int) {
+        guard let subscriber = subscribers[name] else { return }
+        switch rows {
+        case .success(let rows):
+            subscriber.shelfReadAt = nil
+            subscriber.state.unshelve(rows.map { $0.restored }, isLast: rows.count < limit)
+        case .failure(let failure):
+            log.error(
+                "Scheduled deliveries can't be read, trying again",
+                metadata: ["subscriber": "\(name)", "error": "\(failure)"])
+            subscriber.state.unshelvingFailed()
+            subscriber.shelfReadAt = clock.now() + Limits.readRetryDelay
+        }
+        dispatch(subscriber)
     }
 
     /// Reads the records of retries whose time has come, and of dead letters sent again.
@@ -57,7 +94,7 @@ extension BrokerCore {
         for (id, result) in read {
             switch result {
             case .success(let record?):
-                subscriber.state.resume(record, id: id)
+                subscriber.state.resume(record, id: id, now: now)
             case .success(nil):
                 log.error(
                     "A delivery that waited for its retry is lost: retention has removed its record",
@@ -77,7 +114,7 @@ extension BrokerCore {
     /// Reads on in the journal for a subscriber that is behind and has room.
     private func readBacklog(_ subscriber: Subscriber) {
         guard !subscriber.isReading, !subscriber.state.settings.paused, subscriber.state.hasRoom,
-            let (topic, from) = subscriber.state.behind
+            let (topic, from) = subscriber.state.behind(now: clock.now())
         else { return }
         subscriber.isReading = true
         let (name, life) = (subscriber.name, subscriber.life)
@@ -110,7 +147,7 @@ extension BrokerCore {
                 subscriber.matcher.match(batch[index], subscriber.scratch) { _ in matching.append(Int32(index)) }
             }
             var round = LedgerRound()
-            subscriber.state.arrive(batch, matching: matching, into: &round)
+            subscriber.state.arrive(batch, matching: matching, now: clock.now(), into: &round)
             subscriber.isDirty = true
             if !round.isEmpty { commit(subscriber, round) }
             dispatch(subscriber)

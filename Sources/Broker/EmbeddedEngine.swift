@@ -80,8 +80,30 @@ package final class EmbeddedEngine: Engine {
         try ledger.subscribers()
     }
 
-    package func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
-        try ledger.load(subscriber)
+    package func load(_ subscriber: String, scheduledMax: Int) throws(Failure) -> SubscriberLedger {
+        try ledger.load(subscriber, scheduledMax: scheduledMax)
+    }
+
+    package func scheduled(
+        of subscriber: String, from place: SchedulePlace, limit: Int
+    ) throws(Failure) -> [Deferred] {
+        try ledger.scheduled(of: subscriber, from: place, limit: limit)
+    }
+
+    package func setRunning(_ subscribers: Set<String>) throws(Failure) {
+        try ledger.setRunning(subscribers)
+    }
+
+    package func adopt(_ subscribers: [String]) throws(Failure) {
+        try ledger.adopt(subscribers)
+    }
+
+    package func orphans() throws(Failure) -> [Orphan] {
+        try ledger.orphans()
+    }
+
+    package func purgeOrphan(_ subscriber: String, since moment: Timestamp) throws(Failure) -> Bool {
+        try ledger.purgeOrphan(subscriber, since: moment)
     }
 
     package func rename(_ old: String, to new: String) throws(Failure) {

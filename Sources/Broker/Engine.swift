@@ -46,9 +46,20 @@ package protocol Engine: AnyObject, Sendable {
     /// Every subscriber that anything is known of. *Blocks.*
     func subscribers() throws(Failure) -> [String]
     /// *Blocks.*
-    func load(_ subscriber: String) throws(Failure) -> SubscriberLedger
+    func load(_ subscriber: String, scheduledMax: Int) throws(Failure) -> SubscriberLedger
+    /// Scheduled deliveries from a place in their order on. *Blocks.*
+    func scheduled(of subscriber: String, from place: SchedulePlace, limit: Int) throws(Failure) -> [Deferred]
     /// *Blocks.*
     func rename(_ old: String, to new: String) throws(Failure)
+
+    /// All others that anything is known of are orphans from now on. *Blocks.*
+    func setRunning(_ subscribers: Set<String>) throws(Failure)
+    /// They can't be purged from here on. *Blocks.*
+    func adopt(_ subscribers: [String]) throws(Failure)
+    /// *Blocks.*
+    func orphans() throws(Failure) -> [Orphan]
+    /// Forgets an orphan that is one since `moment` or before; false where it isn't. *Blocks.*
+    func purgeOrphan(_ subscriber: String, since moment: Timestamp) throws(Failure) -> Bool
 
     /// The oldest rows, without those handed to ``removeOutbox(_:)``. *Blocks.*
     func outbox(limit: Int) throws(Failure) -> [OutboxEvent]

@@ -20,6 +20,10 @@ package struct Feed {
     package let end: TopicEnd
     /// Where reading goes on; nil while the feed is live, which is to say that it has taken in everything up to the end.
     package internal(set) var behindAt: Offset?
+    /// The record where reading goes on isn't due before this moment, by `deliver after`.
+    package internal(set) var notBefore: Timestamp?
+    /// Some record from `next` on is in flight already, leased before a restart.
+    var hasLeased = false
     /// Matching records taken in, in order of offset; the first is never done (``trim()``).
     var outstanding: Deque<Entry> = []
     /// How many of `outstanding` are done.
@@ -72,6 +76,7 @@ package struct Feed {
 
     /// Everything below `offset` was taken in.
     mutating func advance(to offset: Offset) {
+        notBefore = nil
         behindAt = offset < end.offset ? offset : nil
     }
 
@@ -81,6 +86,11 @@ package struct Feed {
     }
 
     mutating func finish(_ offset: Offset) {
+        if hasLeased, offset >= next, outstanding.last.map({ $0.offset < offset }) ?? true {
+            // Leased before a restart, and not read again yet.
+            settleAhead(offset)
+            return
+        }
         guard let first = outstanding.first else { return }
         if first.offset == offset {
             outstanding.removeFirst()
@@ -100,6 +110,22 @@ package struct Feed {
             if outstanding[middle].offset < offset { low = middle + 1 } else { high = middle }
         }
         return low < outstanding.count && outstanding[low].offset == offset ? low : nil
+    }
+
+    private mutating func settleAhead(_ offset: Offset) {
+        let place = resumed.firstIndex { $0.upperBound >= offset } ?? resumed.count
+        guard place == resumed.count || !resumed[place].contains(offset) else { return }
+        var range = offset...offset
+        var replaced = place..<place
+        if place > 0, resumed[place - 1].upperBound + 1 == offset {
+            range = resumed[place - 1].lowerBound...offset
+            replaced = (place - 1)..<place
+        }
+        if place < resumed.count, resumed[place].lowerBound == offset + 1 {
+            range = range.lowerBound...resumed[place].upperBound
+            replaced = replaced.lowerBound..<(place + 1)
+        }
+        resumed.replaceSubrange(replaced, with: [range])
     }
 
     mutating func trim() {

@@ -41,6 +41,8 @@ extension SubscriberRoute {
         settings.retry = retry
         settings.rate = rate
         settings.paused = paused
+        settings.deliverAfter = deliverAfter
+        settings.ttl = ttl
         switch delivery {
         case .run(_, _, let batch):
             settings.batch = batch

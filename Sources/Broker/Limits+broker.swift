@@ -17,8 +17,23 @@ extension Limits {
     /// Leases of one pull subscriber.
     package static let leasesMax = 10_000
 
+    /// Bytes of records in one answer to a pull, so that an answer and its JSON stay a few megabytes; one record always
+    /// fits.
+    package static let pullBytesMax = 4 << 20
+
+    /// Leases of one subscriber that are over and still known, to tell who settles twice from who settles too late; a
+    /// byte each.
+    package static let endedLeasesKept = 100_000
+
+    /// How often a subscriber with `deliver after` looks for what has become due: one read for all that came due since.
+    package static let delayedReadInterval: Duration = .milliseconds(100)
+
+    /// How long an orphan is kept: what a subscriber leaves behind that is in no configuration any more.
+    package static let orphanKept: Duration = .seconds(7 * 86_400)
+
     /// Deliveries of one subscriber that wait for a retry or behind their key. Each costs about 150 bytes of memory
-    /// and a row; beyond it the subscriber stops taking new records until some are settled.
+    /// and a row; beyond it the subscriber stops taking new records until some are settled. Deliveries that wait for a time
+    /// that their publisher set don't count, unless their subscriber is `ordered` and they hold their key.
     package static let deferredMax = 50_000
 
     /// Records and bytes of one read for a subscriber that is behind.

@@ -3,6 +3,7 @@
 import DequeModule
 import HeapModule
 import Events
+import Ledger
 import Routes
 
 /// A pull request that waits for something to come.
@@ -56,19 +57,16 @@ extension BrokerCore {
     func servePulls(_ subscriber: Subscriber, _ now: Timestamp) {
         guard case .pull(let lease) = subscriber.route.delivery else { return }
         while let waiting = subscriber.waitingPulls.first {
-            let started = subscriber.state.start(max: waiting.max, now: now)
+            let started = subscriber.state.start(max: waiting.max, maxBytes: Limits.pullBytesMax, now: now)
             guard !started.isEmpty || waiting.until <= now || isDraining else { break }
             subscriber.waitingPulls.removeFirst()
             pollers -= 1
             subscriber.metrics.started(started.count)
-            let expires = now + lease
-            waiting.reply(
-                .success(
-                    started.map { delivery in
-                        nextLease += 1
-                        subscriber.leases.grant(delivery.id, lease: nextLease, until: expires)
-                        return Lease(id: String(nextLease, radix: 36), delivery: delivery, expires: expires)
-                    }))
+            if started.isEmpty {
+                waiting.reply(.success([]))
+            } else {
+                grant(started, to: waiting, of: subscriber, until: now + lease)
+            }
         }
         if let next = subscriber.waitingPulls.map(\.until).min() { wake(subscriber, at: next) }
         // One that came later may have waited less long.
@@ -83,27 +81,58 @@ extension BrokerCore {
         }
     }
 
-    func settleLeases(_ name: String, _ requests: [LeaseSettlement]) -> Result<[LeaseResult], Failure> {
-        guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
+    /// The client has its leases when they are in the ledger: were the process killed in between, nobody had them.
+    /// Written, not synced: a power cut costs a redelivery.
+    private func grant(
+        _ deliveries: [Delivery], to waiting: WaitingPull, of subscriber: Subscriber, until expires: Timestamp
+    ) {
+        nextLease += 1
+        let batch = nextLease
+        var change = LedgerChange(subscriber: subscriber.name)
+        change.leases = [.put(subscriber.leases.grant(deliveries, batch: batch, until: expires))]
+        engine.commit(change) { result in
+            waiting.reply(
+                result.map { _ in
+                    let prefix = String(batch, radix: 36) + "-"
+                    return deliveries.enumerated().map { index, delivery in
+                        Lease(id: prefix + String(index), delivery: delivery, expires: expires)
+                    }
+                })
+        }
+    }
+
+    /// Settlements are answered at once: one that is lost costs a redelivery. An extension is written first, since its
+    /// client goes by it.
+    func settleLeases(
+        _ name: String, _ requests: [LeaseSettlement],
+        reply: @escaping @Sendable (Result<[LeaseResult], Failure>) -> Void
+    ) {
+        guard let subscriber = subscribers[name] else { return reply(.failure(unknownSubscriber(name))) }
         guard case .pull(let leaseTime) = subscriber.route.delivery else {
-            return .failure(Failure(.conflict, "subscriber \"\(name)\" is not a pull subscriber: it has no leases"))
+            return reply(
+                .failure(Failure(.conflict, "subscriber \"\(name)\" is not a pull subscriber: it has no leases")))
         }
         let now = clock.now()
         expireLeases(subscriber, now)
         var settlements = Settlements()
+        var isExtended = false
         var results: [LeaseResult] = []
         results.reserveCapacity(requests.count)
         for request in requests {
-            guard let lease = UInt64(request.lease, radix: 36) else {
-                results.append(.expired)
+            guard let lease = request.id else {
+                results.append(.unknown)
                 continue
             }
             if case .extend = request.action {
-                results.append(subscriber.leases.extend(lease, until: now + leaseTime) ? .done : .expired)
+                results.append(subscriber.leases.extend(lease, until: now + leaseTime))
+                isExtended = true
                 continue
             }
-            guard let delivery = subscriber.leases.end(lease) else {
-                results.append(.expired)
+            let delivery: DeliveryID
+            switch subscriber.leases.end(lease) {
+            case .delivery(let ended): delivery = ended
+            case .not(let result):
+                results.append(result)
                 continue
             }
             switch request.action {
@@ -115,8 +144,14 @@ extension BrokerCore {
             }
             results.append(.done)
         }
+        if isExtended {
+            var change = LedgerChange(subscriber: name)
+            change.leases = subscriber.leases.takeChanges()
+            let answer = results
+            engine.commit(change) { reply($0.map { _ in answer }) }
+        }
         settle(subscriber, settlements)
-        return .success(results)
+        if !isExtended { reply(.success(results)) }
     }
 
     /// A lease that ran out is a failed attempt: whoever held it has had its chance, and the next may try at once.

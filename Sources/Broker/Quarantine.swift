@@ -23,6 +23,7 @@ extension BrokerCore {
         if !settlements.acks.isEmpty { subscriber.kills = 0 }
         guard subscriber.kills >= Limits.quarantineKills, !subscriber.isQuarantined, let reason else { return }
         subscriber.isQuarantined = true
+        subscriber.quarantined = PauseStatus(cause: "quarantine", since: clock.now(), reason: reason)
         subscriber.applySettings()
         log.error(
             "Subscriber is quarantined: its plugin was stopped again and again",

@@ -15,6 +15,8 @@ package struct Preparation: Sendable {
     var starts: [String: [String: Offset]] = [:]
     /// Dead letters that nobody has dealt with, by subscriber.
     var dead: [String: (count: Int, keys: [String])] = [:]
+    /// Answers to pulls whose leases may hold still, with their records as far as those are there.
+    var leases: [String: [(row: LeaseRow, deliveries: [Delivery?])]] = [:]
 }
 
 extension BrokerCore {
@@ -46,6 +48,7 @@ extension BrokerCore {
                 lives += 1
                 subscriber.life = lives
                 restore(subscriber, preparation, now)
+                restoreLeases(subscriber, preparation)
                 if let destination { connect(destination, to: subscriber) }
             }
             updateFeeds(of: subscriber, topics, preparation)
@@ -58,6 +61,8 @@ extension BrokerCore {
                 waiting.reply(.failure(unknownSubscriber(removed.name)))
             }
             removed.waitingPulls = []
+            // Its leases are over: what comes back later is delivered anew.
+            _ = removed.leases.endAll()
             commit(removed, LedgerRound())
         }
 
@@ -120,14 +125,26 @@ extension BrokerCore {
         let dead = preparation.dead[subscriber.name]
         subscriber.counts.dead = dead?.count ?? 0
         subscriber.state.restore(
-            rows: ledger.deferred.map { row in
-                (
-                    id: DeliveryID(topic: Topic.named(row.topic), offset: row.offset),
-                    deferral: SubscriberState.Deferred(
-                        attempts: row.attempts, due: row.due, key: row.key, replay: row.replay,
-                        deadLetter: row.deadLetter, reason: row.reason)
-                )
-            }, deadKeys: dead?.keys ?? [], now: now)
+            rows: (ledger.deferred + ledger.scheduled).map(\.restored), deadKeys: dead?.keys ?? [], now: now)
+        if ledger.scheduledCount > ledger.scheduled.count, let last = ledger.scheduled.last, let due = last.due {
+            subscriber.state.restoreShelf(
+                after: (last.restored.id, due), count: ledger.scheduledCount - ledger.scheduled.count)
+        }
+        subscriber.pause = ledger.pause
+        subscriber.applySettings()
+    }
+
+    /// Leases outlive the process: whoever has one settles it, and until it runs out nobody else gets its delivery.
+    private func restoreLeases(_ subscriber: Subscriber, _ preparation: Preparation) {
+        for (row, deliveries) in preparation.leases[subscriber.name] ?? [] {
+            var held: [DeliveryID?] = Array(repeating: nil, count: deliveries.count)
+            if case .pull = subscriber.route.delivery {
+                for (index, delivery) in deliveries.enumerated() {
+                    if let delivery, subscriber.state.resumeLeased(delivery) { held[index] = delivery.id }
+                }
+            }
+            subscriber.leases.restore(row, held)
+        }
     }
 
     /// Opens a feed for each topic that is new to the subscriber, closes those it no longer takes from, and writes down
@@ -171,9 +188,15 @@ extension Preparation {
         from engine: some Engine, newcomers: [SubscriberRoute], missing: [(SubscriberRoute, [String])]
     ) throws(Failure) -> Preparation {
         var preparation = Preparation()
+        try engine.adopt(newcomers.flatMap { [$0.name] + ($0.was.map { [$0] } ?? []) })
         for route in newcomers {
             if let old = route.was { try engine.rename(old, to: route.name) }
-            preparation.ledgers[route.name] = try engine.load(route.name)
+            let ledger = try engine.load(
+                route.name, scheduledMax: route.ordered ? Int.max : Limits.scheduledMax)
+            preparation.ledgers[route.name] = ledger
+            preparation.leases[route.name] = try ledger.leases.map { row throws(Failure) in
+                (row, try deliveries(of: row, from: engine))
+            }
             preparation.dead[route.name] = try engine.openDeadLetters(of: route.name)
         }
         for (route, topics) in missing {
@@ -193,5 +216,43 @@ extension Preparation {
             }
         }
         return preparation
+    }
+
+    /// The records of one answer to a pull, in the order of its leases.
+    private static func deliveries(of row: LeaseRow, from engine: some Engine) throws(Failure) -> [Delivery?] {
+        var deliveries: [Delivery?] = []
+        for run in row.runs {
+            var at = run.first
+            let end = run.first + Offset(run.count)
+            while at < end {
+                guard
+                    let batch = try engine.read(
+                        .named(run.topic), from: at, maxRecords: Int(end - at), maxBytes: Limits.catchUpBytes),
+                    batch.count > 0, batch.first < end
+                else { break }
+                // Of records that retention has taken nothing can be settled.
+                while at < batch.first {
+                    deliveries.append(nil)
+                    at += 1
+                }
+                for index in 0..<batch.count where batch[index].offset < end {
+                    deliveries.append(Delivery(record: batch[index], attempt: run.attempt, replay: run.replay))
+                    at += 1
+                }
+            }
+            deliveries += Array(repeating: nil, count: Int(end - at))
+        }
+        return deliveries
+    }
+}
+
+extension Deferred {
+    /// As the state machine has it.
+    var restored: (id: DeliveryID, deferral: SubscriberState.Deferred) {
+        (
+            DeliveryID(topic: Topic.named(topic), offset: offset),
+            SubscriberState.Deferred(
+                attempts: attempts, due: due, key: key, replay: replay, deadLetter: deadLetter, reason: reason)
+        )
     }
 }

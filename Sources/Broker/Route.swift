@@ -15,6 +15,7 @@ extension BrokerCore {
         serveTails(batch)
         guard let routing = routing[batch.topic] else { return }
 
+        let now = clock.now()
         var matches = 0
         for index in 0..<batch.count {
             routing.matcher.match(batch[index], routing.scratch) { place in
@@ -25,7 +26,7 @@ extension BrokerCore {
         metrics.matched.increment(by: matches)
         for subscriber in routing.subscribers where !subscriber.matched.isEmpty {
             var round = LedgerRound()
-            subscriber.state.arrive(batch, matching: subscriber.matched, into: &round)
+            subscriber.state.arrive(batch, matching: subscriber.matched, now: now, into: &round)
             subscriber.matched.removeAll(keepingCapacity: true)
             if !round.isEmpty { commit(subscriber, round) }
             dispatch(subscriber)

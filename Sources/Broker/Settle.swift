@@ -135,11 +135,16 @@ extension BrokerCore {
                 change.publications.append(Publication(topic: topic, event: burial.delivery.record.event))
             }
         }
-        if !round.dead.isEmpty, subscriber.route.onDead == .pause, !subscriber.isPausedByHand {
-            subscriber.isPausedByHand = true
+        if let burial = round.dead.first, subscriber.route.onDead == .pause, subscriber.pause == nil {
+            let pause = PauseRecord(
+                since: clock.now(), cause: .dead,
+                reason: "\(burial.delivery.record.topic)@\(burial.delivery.record.offset): \(burial.reason)")
+            subscriber.pause = pause
+            change.pause = .pause(pause)
             subscriber.applySettings()
             log.warning("Subscriber is paused after a dead letter", metadata: ["subscriber": "\(subscriber.name)"])
         }
+        change.leases = subscriber.leases.takeChanges()
         subscriber.attempts.write(to: &change, all: allAttempts)
         observeRedrives(round)
         subscriber.isDirty = false

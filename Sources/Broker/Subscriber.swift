@@ -5,6 +5,7 @@ import DequeModule
 import HeapModule
 import Events
 import Filtering
+import Ledger
 import Routes
 
 /// A subscriber as the broker runs it: its state machine, and what drives it. Owned by the broker's thread; it stays
@@ -19,14 +20,15 @@ final class Subscriber {
     var destination: (any Destination)?
     var leases = LeaseTable()
     var waitingPulls: Deque<WaitingPull> = []
-    /// Paused by hand, which outlives reloads.
-    var isPausedByHand = false
+    /// Since when and why it stands still, over reloads and restarts, until somebody resumes it.
+    var pause: PauseRecord?
     /// Paused since its plugin was stopped again and again; until it is changed or resumed by hand.
     var isQuarantined = false
     /// Paused since its endpoint answered that it is gone; until it is changed or resumed by hand.
     var isGone = false
     /// The breaker was open when it was looked at last, since this moment.
     var isDownSince: Timestamp?
+    var quarantined: PauseStatus?
     /// How often in a row the host had to stop its script.
     var kills = 0
 
@@ -37,6 +39,8 @@ final class Subscriber {
     var matched: [Int32] = []
 
     var isReading = false
+    /// When its shelf may be read again, after that failed.
+    var shelfReadAt: Timestamp?
     /// Positions have moved since they were written last.
     var isDirty = false
     /// The sum of its positions when they were written last; positions only rise.
@@ -90,6 +94,7 @@ final class Subscriber {
     /// Forgets what its plugin or its endpoint did before.
     func startAfresh() {
         isQuarantined = false
+        quarantined = nil
         kills = 0
         isGone = false
         if isDownSince != nil { metrics.endpointDown.record(0) }
@@ -99,7 +104,7 @@ final class Subscriber {
 
     func applySettings() {
         var settings = route.stateSettings
-        settings.paused = settings.paused || isPausedByHand || isQuarantined || isGone
+        settings.paused = settings.paused || pause != nil || isQuarantined || isGone
         state.update(settings)
     }
 }

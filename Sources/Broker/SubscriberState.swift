@@ -28,6 +28,11 @@ package struct SubscriberState {
         package var batch: BatchPolicy?
         package var breaker: BreakerPolicy?
         package var paused = false
+        /// How long each record lies before it may be delivered, and until when it may.
+        package var deliverAfter: Duration?
+        package var ttl: Duration?
+        /// Scheduled deliveries held in memory.
+        package var scheduledMax = Limits.scheduledMax
 
         package init() {}
     }
@@ -43,6 +48,14 @@ package struct SubscriberState {
     package internal(set) var inFlight: [DeliveryID: Delivery] = [:]
     package internal(set) var deferred: [DeliveryID: Deferred] = [:]
     var dueTimes = Heap<Due>()
+    /// Those that wait for a time that their publisher set; they are in `deferred` as well.
+    var schedule = Heap<Due>()
+    /// Where the schedule in memory ends and what is only in the ledger begins.
+    var shelf = Shelf()
+    /// Deferred deliveries whose record is being read.
+    var reading = 0
+    /// In flight, and to be dropped: their time was over before they could start.
+    var overdue: [DeliveryID] = []
     /// Keys of an ordered subscriber that have something in flight, deferred or dead.
     var keys: [String: KeyState] = [:]
     var bucket: TokenBucket?
@@ -74,7 +87,9 @@ package struct SubscriberState {
         var id: DeliveryID
 
         static func < (a: Due, b: Due) -> Bool {
-            a.time != b.time ? a.time < b.time : a.id.offset < b.id.offset
+            if a.time != b.time { return a.time < b.time }
+            if a.id.topic != b.id.topic { return a.id.topic.name < b.id.topic.name }
+            return a.id.offset < b.id.offset
         }
         static func == (a: Due, b: Due) -> Bool { a.time == b.time && a.id == b.id }
     }
@@ -100,6 +115,9 @@ package struct SubscriberState {
     /// Takes new settings; what is in flight goes on under them.
     package mutating func update(_ settings: Settings) {
         let isOtherRate = settings.rate != self.settings.rate
+        if settings.deliverAfter != self.settings.deliverAfter {
+            for topic in feeds.keys { feeds[topic]!.notBefore = nil }
+        }
         self.settings = settings
         if isOtherRate { fillBucket() }
         breaker.update(settings.breaker)
@@ -124,14 +142,17 @@ package struct SubscriberState {
     }
 
     package var hasRoom: Bool {
-        held < Limits.windowEvents && heldBytes < Limits.windowBytes && deferred.count < Limits.deferredMax
+        held < Limits.windowEvents && heldBytes < Limits.windowBytes
+            && deferred.count - schedule.count < Limits.deferredMax
     }
 
     /// Takes those records of `batch` whose places `matching` names (ascending), as long as there is room. Records
     /// before the feed's `next`, and those past the topic's end as known, are left out: they came or will come another way.
     ///
     /// The topic's end must have been moved past a live batch before this call.
-    package mutating func arrive(_ batch: RecordBatch, matching: [Int32], into round: inout LedgerRound) {
+    package mutating func arrive(
+        _ batch: RecordBatch, matching: [Int32], now: Timestamp, into round: inout LedgerRound
+    ) {
         guard batch.count > 0, var feed = feeds.removeValue(forKey: batch.topic) else { return }
         defer { feeds[batch.topic] = feed }
         let from = feed.behindAt ?? batch.first
@@ -147,6 +168,11 @@ package struct SubscriberState {
                 feed.advance(to: offset)
                 return
             }
+            if let lag = settings.deliverAfter, record.time + lag > now {
+                feed.advance(to: offset)
+                feed.notBefore = max(record.time + lag, now + Limits.delayedReadInterval)
+                return
+            }
             if feed.wasSettled(offset) || deferred[DeliveryID(topic: batch.topic, offset: offset)] != nil {
                 feed.outstanding.append(.init(offset: offset, isDone: true))
                 feed.doneAhead += 1
@@ -154,7 +180,12 @@ package struct SubscriberState {
                 continue
             }
             feed.outstanding.append(.init(offset: offset, isDone: false))
-            enqueue(Delivery(record: record, attempt: 1), &feed, &round)
+            if feed.hasLeased, inFlight[DeliveryID(topic: batch.topic, offset: offset)] != nil { continue }
+            if let due = record.deliverAt, due > now {
+                schedule(record, due, &feed, &round)
+            } else {
+                enqueue(Delivery(record: record, attempt: 1), &feed, &round)
+            }
         }
         feed.advance(to: max(from, end))
         feed.trim()
@@ -170,10 +201,10 @@ package struct SubscriberState {
     }
 
     /// A topic with records to read, and from where; those that are furthest back first.
-    package var behind: (topic: Topic, from: Offset)? {
+    package func behind(now: Timestamp) -> (topic: Topic, from: Offset)? {
         var found: (topic: Topic, from: Offset)?
         for (topic, feed) in feeds {
-            guard let at = feed.behindAt else { continue }
+            guard let at = feed.behindAt, feed.notBefore ?? now <= now else { continue }
             if found.map({ topic.id < $0.topic.id }) ?? true { found = (topic, at) }
         }
         return found
@@ -190,7 +221,7 @@ package struct SubscriberState {
         feeds[topic]!.advance(to: offset)
     }
 
-    private mutating func enqueue(_ delivery: Delivery, _ feed: inout Feed, _ round: inout LedgerRound) {
+    mutating func enqueue(_ delivery: Delivery, _ feed: inout Feed, _ round: inout LedgerRound) {
         guard settings.ordered, let key = delivery.record.key else {
             hold(delivery)
             ready.append(delivery)
@@ -212,24 +243,26 @@ package struct SubscriberState {
         keys[key] = state
     }
 
-    private mutating func park(_ id: DeliveryID, key: String, _ state: inout KeyState) {
+    mutating func park(_ id: DeliveryID, key: String, _ state: inout KeyState) {
         deferred[id] = Deferred(attempts: 0, due: nil, key: key)
         state.parked.append(id)
     }
 
-    private mutating func hold(_ delivery: Delivery) {
+    mutating func hold(_ delivery: Delivery) {
         held += 1
         heldBytes += delivery.record.byteCount
     }
 
-    private mutating func release(_ delivery: Delivery) {
+    mutating func release(_ delivery: Delivery) {
         held -= 1
         heldBytes -= delivery.record.byteCount
     }
 
-    /// Deliveries that may start now, at most `max`; they are in flight from here on.
-    package mutating func start(max: Int, now: Timestamp) -> [Delivery] {
+    /// Deliveries that may start now, at most `max` and, but for the first, `maxBytes` of records; they are in flight
+    /// from here on. Those whose time is over are in flight too, and ``takeOverdue()`` names them.
+    package mutating func start(max: Int, maxBytes: Int = .max, now: Timestamp) -> [Delivery] {
         guard !settings.paused, !(ready.isEmpty && retries.isEmpty) else { return [] }
+        while let next = retries.first ?? ready.first, isOver(next, now) { _ = begin(now) }
         var count = Swift.min(max, settings.inFlightMax - inFlight.count)
         switch breaker.stand(now: now) {
         case .everything: break
@@ -245,14 +278,26 @@ package struct SubscriberState {
         guard count > 0 else { return [] }
         var started: [Delivery] = []
         started.reserveCapacity(count)
-        while started.count < count, var delivery = retries.popFirst() ?? ready.popFirst() {
-            delivery.began = now
-            delivery.generation = generation
-            inFlight[delivery.id] = delivery
-            started.append(delivery)
+        var bytes = 0
+        while started.count < count, let next = retries.first ?? ready.first {
+            bytes += next.record.byteCount
+            if bytes > maxBytes, !started.isEmpty { break }
+            if let delivery = begin(now) { started.append(delivery) }
         }
-        breaker.started(started[0].id)
+        if let first = started.first { breaker.started(first.id) }
+        if started.count < count { bucket?.putBack(count - started.count) }
         return started
+    }
+
+    /// Puts the next delivery in flight; nil where its time is over.
+    private mutating func begin(_ now: Timestamp) -> Delivery? {
+        guard var delivery = retries.popFirst() ?? ready.popFirst() else { return nil }
+        delivery.began = now
+        delivery.generation = generation
+        inFlight[delivery.id] = delivery
+        guard isOver(delivery, now) else { return delivery }
+        overdue.append(delivery.id)
+        return nil
     }
 
     /// A batch starts when it is full, when its oldest record has waited for the interval, or when no more can be held.
@@ -280,6 +325,10 @@ package struct SubscriberState {
         func consider(_ time: Timestamp?) {
             if let time { wake = wake.map { min($0, time) } ?? time }
         }
+        if canReadScheduled { consider(schedule.min?.time) }
+        if settings.deliverAfter != nil {
+            for feed in feeds.values { if let time = feed.notBefore, time > now { consider(time) } }
+        }
         guard isAnythingReady else { return wake }
         if let batch = settings.batch, inFlight.isEmpty { consider(batchDue(batch)) }
         if let bucket, inFlight.count < settings.inFlightMax { consider(bucket.next(after: now)) }
@@ -304,15 +353,22 @@ package struct SubscriberState {
             dueTimes.removeMin()
             guard let entry = deferred[next.id], entry.due == next.time, !entry.isUnderway else { continue }
             deferred[next.id]!.isUnderway = true
+            reading += 1
             due.append((next.id, entry.deadLetter))
         }
+        takeScheduled(now: now, max: max, &due)
         return due
     }
 
     /// The record of a deferred delivery was read.
-    package mutating func resume(_ record: Record, id: DeliveryID) {
-        isReadingProbe = false
+    package mutating func resume(_ record: Record, id: DeliveryID, now: Timestamp) {
         guard let entry = deferred[id], entry.isUnderway else { return }
+        if entry.attempts == 0, entry.deadLetter == nil, let due = record.deliverAt, due > now {
+            // It was parked behind its key, and its own time hasn't come.
+            postpone(id, until: due)
+            return
+        }
+        reading -= 1
         let delivery = Delivery(record: record, attempt: entry.attempts + 1, replay: entry.replay)
         hold(delivery)
         retries.append(delivery)
@@ -322,15 +378,17 @@ package struct SubscriberState {
     package mutating func lost(_ id: DeliveryID, now: Timestamp, into round: inout LedgerRound) {
         isReadingProbe = false
         guard let entry = deferred.removeValue(forKey: id) else { return }
+        reading -= 1
         round.finished.append(id)
         if let deadLetter = entry.deadLetter { round.resolved.append(ResolvedLetter(deadLetter, .lost)) }
-        if settings.ordered, let key = entry.key { release(key: key, now: now) }
+        if settings.ordered, let key = entry.key { release(key: key, now: now, into: &round) }
     }
 
     /// Reading failed for now: try again at `time`.
     package mutating func postpone(_ id: DeliveryID, until time: Timestamp) {
         isReadingProbe = false
         guard deferred[id] != nil else { return }
+        reading -= 1
         deferred[id]!.isUnderway = false
         deferred[id]!.due = time
         dueTimes.insert(Due(time: time, id: id))
@@ -356,7 +414,9 @@ package struct SubscriberState {
     /// A dead letter was discarded: what was parked behind it goes on.
     package mutating func unblock(key: String, now: Timestamp) {
         guard settings.ordered, keys[key] != nil else { return }
-        release(key: key, now: now)
+        // What is behind a dead letter is parked: its rows are there.
+        var round = LedgerRound()
+        release(key: key, now: now, into: &round)
     }
 
     /// Ends the attempt on `id`; false where it isn't in flight (settled before, or its lease ran out).
@@ -420,7 +480,7 @@ package struct SubscriberState {
 
     private mutating func finish(_ delivery: Delivery, now: Timestamp, into round: inout LedgerRound) {
         leave(delivery, .acknowledged, &round)
-        if settings.ordered, let key = delivery.record.key { release(key: key, now: now) }
+        if settings.ordered, let key = delivery.record.key { release(key: key, now: now, into: &round) }
     }
 
     /// Takes a delivery out of memory and out of what holds the position back.
@@ -462,7 +522,7 @@ package struct SubscriberState {
         if settings.ordered, let key = delivery.record.key { block(key: key, &round) }
     }
 
-    private mutating func block(key: String, _ round: inout LedgerRound) {
+    mutating func block(key: String, _ round: inout LedgerRound) {
         var state = keys.removeValue(forKey: key) ?? KeyState()
         state.isBusy = true
         state.isBlocked = true
@@ -476,7 +536,7 @@ package struct SubscriberState {
     }
 
     /// The head of a key is done: the next of that key may go.
-    private mutating func release(key: String, now: Timestamp) {
+    mutating func release(key: String, now: Timestamp, into round: inout LedgerRound) {
         guard var state = keys.removeValue(forKey: key) else { return }
         state.isBusy = false
         state.isBlocked = false
@@ -488,58 +548,15 @@ package struct SubscriberState {
             dueTimes.insert(Due(time: now, id: next))
         } else if let next = state.waiting.popFirst() {
             state.isBusy = true
+            if let due = next.record.deliverAt, due > now {
+                release(next)
+                feeds[next.id.topic]?.finish(next.id.offset)
+                keys[key] = state
+                scheduleHead(next.id, due, key: key, &round)
+                return
+            }
             ready.append(next)
         }
         if !state.isIdle { keys[key] = state }
-    }
-
-    /// Puts back what the ledger knew, before the first record arrives. `rows` in order of topic and offset;
-    /// `deadKeys` are the keys that have dead letters nobody has dealt with.
-    package mutating func restore(
-        rows: [(id: DeliveryID, deferral: Deferred)], deadKeys: [String], now: Timestamp
-    ) {
-        if settings.ordered {
-            for key in deadKeys {
-                keys[key, default: KeyState()].isBusy = true
-                keys[key]!.isBlocked = true
-            }
-        }
-        for (id, row) in rows {
-            deferred[id] = row
-            if let due = row.due { dueTimes.insert(Due(time: due, id: id)) }
-            guard settings.ordered, let key = row.key else {
-                if row.due == nil {
-                    // It was parked while the subscriber was ordered, and isn't any more.
-                    deferred[id]!.due = now
-                    dueTimes.insert(Due(time: now, id: id))
-                }
-                continue
-            }
-            var state = keys[key] ?? KeyState()
-            if row.due == nil {
-                state.parked.append(id)
-            } else {
-                state.isBusy = true
-                state.isBlocked = true
-            }
-            keys[key] = state
-        }
-        for (key, state) in keys where !state.isBusy && !state.parked.isEmpty { release(key: key, now: now) }
-    }
-
-    /// Records that have come in and are not settled, as far as they are known here.
-    package var unsettled: Int { held + deferred.count - deferred.values.count { $0.isUnderway } }
-
-    /// Records held, deferred with a due time, or not yet read: all that moves by itself. What is parked behind a dead
-    /// letter isn't counted.
-    package var movable: Int {
-        held + deferred.values.count { $0.due != nil && !$0.isUnderway }
-            + feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
-    }
-
-    /// When the oldest record was appended that is held in memory and not settled.
-    package var oldestUnsettled: Timestamp? {
-        let candidates = [ready.first, retries.first].compactMap { $0 } + inFlight.values
-        return candidates.map(\.record.time).min()
     }
 }

@@ -29,6 +29,7 @@ struct BinaryEvent {
             try value.withRawBytes { (bytes) throws(Failure) in
                 try AttributeCheck.text(bytes, of: name, mayBeEmpty: mayBeEmpty, index: nil)
                 if name == "time" { try AttributeCheck.time(bytes, index: nil) }
+                if let schedule = ScheduleAttribute(rawValue: name) { try schedule.check(bytes, index: nil) }
                 if name == "dataschema" { try AttributeCheck.dataschema(bytes, index: nil) }
             }
             guard known.updateValue(value, forKey: name) == nil else {

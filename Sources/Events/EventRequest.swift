@@ -9,6 +9,8 @@ package struct EventRequest: Sendable {
     package var type: String?
     package var source: String?
     package var subject: String?
+    /// `?deliverafter=` and `?expirytime=`, for plain JSON as well.
+    package var schedule: [(ScheduleAttribute, String)] = []
 
     package init(
         contentType: String?, attributes: [(name: String, value: String)] = [], type: String? = nil,

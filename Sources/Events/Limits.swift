@@ -35,6 +35,9 @@ package enum Limits {
     /// Nesting of JSON anywhere; deeper is refused at publish, so that no later stage recurses further.
     package static let jsonDepthMax = 64
 
+    /// Longest that an event may ask to be delivered later, or to live: a year and a day. A topic's `retain` ends before it.
+    package static let scheduleMax: Duration = .seconds(366 * 86_400)
+
     /// Bytes of a topic's or subscriber's name: it is a folder's name and a label on metrics.
     package static let nameBytesMax = 128
 

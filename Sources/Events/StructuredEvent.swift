@@ -137,6 +137,10 @@ struct StructuredEvent {
             throw Failure(
                 .malformed, "attribute \"\(AttributeCheck.excerpt(member.nameBytes))\" occurs twice", index: index)
         }
+        if let schedule = ScheduleAttribute(member.nameBytes) {
+            try schedule.check(
+                member.kind == FL_JSON_STRING.rawValue ? member.textBytes : member.rawBytes, index: index)
+        }
         switch fl_json_kind(rawValue: UInt32(member.kind)) {
         case FL_JSON_BOOLEAN: break
         case FL_JSON_NUMBER_VALUE:

@@ -22,6 +22,7 @@ struct Admin: Sendable {
             json.field("time", now)
             Self.write(status.topics, to: &json)
             Self.write(status.subscribers, now: now, to: &json)
+            Self.write(status.orphans, to: &json)
         }
     }
 
@@ -55,12 +56,20 @@ struct Admin: Sendable {
     }
 
     func pause(_ exchange: Exchange) async throws -> Response {
-        try await broker.pause(exchange.parameters[0])
+        let request = try await exchange.object()
+        try request.allow(["reason"])
+        try await broker.pause(exchange.parameters[0], reason: try request.string("reason") ?? "")
         return Response(status: .noContent)
     }
 
     func resume(_ exchange: Exchange) async throws -> Response {
         try await broker.resume(exchange.parameters[0])
+        return Response(status: .noContent)
+    }
+
+    /// Removes what is kept of a subscriber that no configuration has any more.
+    func forget(_ exchange: Exchange) async throws -> Response {
+        try await broker.forget(exchange.parameters[0])
         return Response(status: .noContent)
     }
 
@@ -114,6 +123,20 @@ struct Admin: Sendable {
         }
     }
 
+    private static func write(_ orphans: [OrphanStatus], to json: inout JSONWriter) {
+        json.array("orphans") { json in
+            for orphan in orphans {
+                json.object { json in
+                    json.field("name", orphan.name)
+                    json.field("since", orphan.since)
+                    json.field("until", orphan.until)
+                    json.field("deferred", orphan.deferred)
+                    json.field("dead", orphan.dead)
+                }
+            }
+        }
+    }
+
     private static func write(_ subscribers: [SubscriberStatus], now: Timestamp, to json: inout JSONWriter) {
         json.array("subscribers") { json in
             for subscriber in subscribers {
@@ -121,6 +144,13 @@ struct Admin: Sendable {
                     json.field("name", subscriber.name)
                     json.field("method", subscriber.method)
                     json.field("state", subscriber.state)
+                    if let pause = subscriber.pause {
+                        json.object("pause") { json in
+                            json.field("cause", pause.cause)
+                            if let since = pause.since { json.field("since", since) }
+                            if !pause.reason.isEmpty { json.field("reason", pause.reason) }
+                        }
+                    }
                     json.field("backlog", subscriber.backlog)
                     json.field("inFlight", subscriber.inFlight)
                     json.field("retrying", subscriber.retrying)

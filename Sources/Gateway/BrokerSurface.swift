@@ -12,8 +12,9 @@ package protocol BrokerSurface: Sendable {
     func pull(_ subscriber: String, max: Int, wait: Duration) async throws(Failure) -> [Lease]
     func settle(_ subscriber: String, _ requests: [LeaseSettlement]) async throws(Failure) -> [LeaseResult]
     func status() async -> BrokerStatus
-    func pause(_ subscriber: String) async throws(Failure)
+    func pause(_ subscriber: String, reason: String) async throws(Failure)
     func resume(_ subscriber: String) async throws(Failure)
+    func forget(_ subscriber: String) async throws(Failure)
     func stateEntries(
         of subscriber: String, prefix: String, after: String?, limit: Int
     ) async throws(Failure) -> [StateEntry]

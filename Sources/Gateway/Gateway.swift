@@ -94,6 +94,7 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.delete, "/v1/dead/{id}", needs: .admin, dead.discardOne),
             Endpoint(.post, "/v1/subscribers/{name}/pause", needs: .admin, admin.pause),
             Endpoint(.post, "/v1/subscribers/{name}/resume", needs: .admin, admin.resume),
+            Endpoint(.delete, "/v1/subscribers/{name}", needs: .admin, admin.forget),
             Endpoint(.post, "/v1/reload", needs: .admin, admin.reload),
             Endpoint(.get, "/v1/plan", needs: .read, admin.plan),
             Endpoint(.get, "/v1/generations", needs: .read, lookup.list),

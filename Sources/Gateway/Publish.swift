@@ -50,6 +50,9 @@ struct Publish: Sendable {
             request.type = try exchange.query("type")
             request.source = try exchange.query("source")
             request.subject = try exchange.query("subject")
+            for name in ScheduleAttribute.allCases {
+                if let value = try exchange.query(name.rawValue) { request.schedule.append((name, value)) }
+            }
         }
         return request
     }

@@ -18,16 +18,24 @@ struct Pull: Sendable {
         let leases = try await cancelWhenGracefulShutdown { [broker] in
             try await broker.pull(name, max: max, wait: wait)
         }
-        var json = JSONWriter(capacity: leases.reduce(256) { $0 + $1.delivery.record.byteCount + 160 })
+        var json = JSONWriter(capacity: leases.reduce(256) { $0 + $1.delivery.record.byteCount + 256 })
+        // All of one answer have the same; a topic's name needs no escapes.
+        let expires = Array("\"\(leases.first.map { RFC3339.format($0.expires) } ?? "")\"".utf8)
+        var topic = leases.first?.delivery.record.topic
+        var topicName = Array("\"\(topic?.name ?? "")\"".utf8)
         json.object { json in
             json.array("deliveries") { json in
                 for lease in leases {
+                    if lease.delivery.record.topic != topic {
+                        topic = lease.delivery.record.topic
+                        topicName = Array("\"\(lease.delivery.record.topic.name)\"".utf8)
+                    }
                     json.object { json in
                         json.field("lease", lease.id)
-                        json.field("expires", lease.expires)
+                        json.field("expires", json: expires)
                         json.field("attempt", lease.delivery.attempt)
                         json.field("offset", lease.delivery.record.offset)
-                        json.field("topic", lease.delivery.record.topic.name)
+                        json.field("topic", json: topicName)
                         json.field("replay", lease.delivery.replay)
                         json.field("event", lease.delivery.record)
                     }
@@ -49,6 +57,7 @@ struct Pull: Sendable {
                     json.object { json in
                         json.field("lease", settlement.lease)
                         json.field("result", result.rawValue)
+                        json.field("detail", ifPresent: result.detail)
                     }
                 }
             }
@@ -104,6 +113,18 @@ struct Pull: Sendable {
             return fields
         default:
             throw Problem.malformed("each entry of \"\(list)\" is a lease, or an object with \"lease\"")
+        }
+    }
+}
+
+extension LeaseResult {
+    /// What a client that didn't get its way is told; nil where it did.
+    fileprivate var detail: String? {
+        switch self {
+        case .done: nil
+        case .settled: "it was settled before"
+        case .expired: "it ran out before it was settled; the event is delivered again. Extend leases that need longer"
+        case .unknown: "no lease of this subscriber, or over long ago; send a lease as a pull gave it"
         }
     }
 }

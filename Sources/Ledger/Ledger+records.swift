@@ -3,6 +3,7 @@
 package import Events
 import Foundation
 import GRDB
+import Logging
 import Synchronization
 
 extension Ledger {
@@ -14,8 +15,11 @@ extension Ledger {
         return shared.withLock { $0.subscribers.keys.sorted() }
     }
 
-    /// What is known of a subscriber, all changes handed over before included; nothing of one never seen. Blocks.
-    package func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
+    /// What is known of a subscriber, all changes handed over before included; nothing of one never seen. Of scheduled
+    /// deliveries the first `scheduledMax`. Blocks.
+    package func load(
+        _ subscriber: String, scheduledMax: Int = Limits.scheduledMax
+    ) throws(Failure) -> SubscriberLedger {
         try flush()
         guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
             return SubscriberLedger(positions: [], deferred: [])
@@ -37,16 +41,34 @@ extension Ledger {
             let deferred = try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT topic, offset, attempts, due, key, reason, trace, replay, dead FROM deferred
-                    WHERE subscriber = ? ORDER BY topic, offset
+                    SELECT \(Self.deferredColumns) FROM deferred
+                    WHERE subscriber = ? AND (attempts > 0 OR due IS NULL OR dead IS NOT NULL) ORDER BY topic, offset
                     """, arguments: [id]
-            ).map { row in
-                Deferred(
-                    topic: row[0], offset: row.offset(1), attempts: row[2], due: row.time(3),
-                    key: (row[4] as Data?).map { String(decoding: $0, as: UTF8.self) }, reason: row[5],
-                    trace: row[6], replay: row[7], deadLetter: row[8])
+            ).map(Self.deferred)
+            var found = SubscriberLedger(positions: positions, deferred: deferred)
+            found.scheduled = try Self.scheduled(of: id, from: nil, limit: scheduledMax, db)
+            found.scheduledCount =
+                try Int.fetchOne(
+                    db, sql: "SELECT count(*) FROM deferred WHERE subscriber = ? AND \(Self.isScheduled)",
+                    arguments: [id]) ?? 0
+            found.leases = try Row.fetchAll(
+                db, sql: "SELECT id, expires, deliveries FROM lease WHERE subscriber = ? ORDER BY id", arguments: [id]
+            ).compactMap { row in
+                guard let runs = LeaseRow.decode(row.bytes(2)) else {
+                    // Without it its deliveries are only leased again.
+                    log.warning("A lease in the ledger is damaged", metadata: ["subscriber": "\(subscriber)"])
+                    return nil
+                }
+                return LeaseRow(id: row.offset(0), expires: Timestamp(milliseconds: row[1]), runs: runs)
             }
-            return SubscriberLedger(positions: positions, deferred: deferred)
+            found.pause = try Row.fetchOne(
+                db, sql: "SELECT since, cause, reason FROM pause WHERE subscriber = ?", arguments: [id]
+            ).map { row in
+                PauseRecord(
+                    since: Timestamp(milliseconds: row[0]), cause: PauseRecord.Cause(rawValue: row[1]) ?? .hand,
+                    reason: row[2])
+            }
+            return found
         }
     }
 
@@ -57,6 +79,44 @@ extension Ledger {
         return try read { db in
             try Int.fetchOne(db, sql: "SELECT state_version FROM subscriber WHERE id = ?", arguments: [id])
         }
+    }
+
+    /// Scheduled deliveries from a place in their order on, the first due first, all changes handed over before
+    /// included. Blocks.
+    package func scheduled(
+        of subscriber: String, from place: SchedulePlace, limit: Int
+    ) throws(Failure) -> [Deferred] {
+        try flush()
+        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else { return [] }
+        return try read { db in try Self.scheduled(of: id, from: place, limit: limit, db) }
+    }
+
+    /// As the partial index has it.
+    private static let isScheduled = "attempts = 0 AND due IS NOT NULL AND dead IS NULL"
+    private static let deferredColumns = "topic, offset, attempts, due, key, reason, trace, replay, dead"
+
+    private static func scheduled(
+        of subscriber: Int64, from place: SchedulePlace?, limit: Int, _ db: Database
+    ) throws -> [Deferred] {
+        try Row.fetchAll(
+            db,
+            sql: """
+                SELECT \(deferredColumns) FROM deferred
+                WHERE subscriber = ? AND \(isScheduled) AND (due, topic, offset) >= (?, ?, ?)
+                ORDER BY due, topic, offset LIMIT ?
+                """,
+            arguments: [
+                subscriber, place?.due.milliseconds ?? .min, place?.topic ?? "",
+                Int64(bitPattern: place?.offset ?? 0), limit,
+            ]
+        ).map(deferred)
+    }
+
+    private static func deferred(_ row: Row) -> Deferred {
+        Deferred(
+            topic: row[0], offset: row.offset(1), attempts: row[2], due: row.time(3),
+            key: (row[4] as Data?).map { String(decoding: $0, as: UTF8.self) }, reason: row[5], trace: row[6],
+            replay: row[7], deadLetter: row[8])
     }
 
     /// Gives all that is known of `old` to `new`; false where nothing is, perhaps as it was renamed before. Blocks.
@@ -83,10 +143,7 @@ extension Ledger {
             guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
                 throw Failure(.unknownSubscriber, "the ledger knows no subscriber \"\(subscriber)\"")
             }
-            for table in ["position", "deferred", "dead", "state", "state_usage", "attempt", "passed"] {
-                try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [id])
-            }
-            try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [id])
+            try Self.remove(id, db)
         } afterwards: { [self] in
             shared.withLock { $0.subscribers[subscriber] = nil }
         }

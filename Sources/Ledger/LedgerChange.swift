@@ -20,6 +20,9 @@ package struct LedgerChange: Sendable {
     package var publications: [Publication]
     /// What version the state has from this change on; nil leaves it.
     package var stateVersion: Int?
+    /// Answers to pulls whose leases began, were extended, or are all over.
+    package var leases: [LeaseChange] = []
+    package var pause: PauseChange?
     /// On disk, through a power cut, before the completion is called, whatever else it holds.
     package var needsSync = false
 
@@ -40,7 +43,7 @@ package struct LedgerChange: Sendable {
 
     /// Losing it to a power cut must not go unnoticed by the outside: its events may be out, its dead letters seen.
     var isDurable: Bool {
-        needsSync || stateVersion != nil || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty
+        needsSync || stateVersion != nil || pause != nil || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty
             || !resolved.isEmpty
     }
 
@@ -51,6 +54,7 @@ package struct LedgerChange: Sendable {
         for case .put(let key, let value, _) in state { count += key.utf8.count + value.count + 64 }
         for publication in publications { count += publication.event.data.bytes.count + 512 }
         for attempt in attempts { count += 256 + (attempt.reason?.utf8.count ?? 0) + (attempt.trace?.utf8.count ?? 0) }
+        for case .put(let row) in leases { count += 64 + row.runs.count * 16 }
         for passed in passed { count += 128 + passed.offsets.count * 8 }
         return count + state.count * 64
     }
@@ -103,6 +107,19 @@ package struct Deferred: Hashable, Sendable {
     }
 }
 
+/// A place in the order of scheduled deliveries: by time, topic and offset.
+package struct SchedulePlace: Hashable, Sendable {
+    package var due: Timestamp
+    package var topic: String
+    package var offset: Offset
+
+    package init(due: Timestamp, topic: String, offset: Offset) {
+        self.due = due
+        self.topic = topic
+        self.offset = offset
+    }
+}
+
 package enum DeferredChange: Hashable, Sendable {
     /// Adds it, or replaces the one of the same topic and offset.
     case put(Deferred)
@@ -130,6 +147,12 @@ package struct SubscriberLedger: Hashable, Sendable {
     package var positions: [LedgerPosition]
     /// In order of topic and offset.
     package var deferred: [Deferred]
+    /// Deliveries that wait for a time that their publisher set, the first due first, and how many there are in all.
+    package var scheduled: [Deferred] = []
+    package var scheduledCount = 0
+    package var leases: [LeaseRow] = []
+    /// Since when and why it stands still, where somebody or something stopped it.
+    package var pause: PauseRecord?
 
     package init(positions: [LedgerPosition], deferred: [Deferred]) {
         self.positions = positions

@@ -155,6 +155,31 @@ enum LedgerSchema {
                     END;
                     """)
         }
+        // Leases, pauses and orphans; a name of its own, since its order among others doesn't matter.
+        migrator.registerMigration("leases") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE lease (
+                      subscriber INTEGER NOT NULL,
+                      id INTEGER NOT NULL,
+                      expires INTEGER NOT NULL,
+                      deliveries BLOB NOT NULL,
+                      PRIMARY KEY (subscriber, id)
+                    ) WITHOUT ROWID;
+                    CREATE TABLE pause (
+                      subscriber INTEGER PRIMARY KEY,
+                      since INTEGER NOT NULL,
+                      cause TEXT NOT NULL,
+                      reason TEXT NOT NULL
+                    );
+                    CREATE TABLE orphan (
+                      subscriber INTEGER PRIMARY KEY,
+                      since INTEGER NOT NULL
+                    );
+                    CREATE INDEX deferred_scheduled ON deferred (subscriber, due, topic, offset)
+                      WHERE attempts = 0 AND due IS NOT NULL AND dead IS NULL;
+                    """)
+        }
         return migrator
     }
 }

@@ -47,6 +47,10 @@ extension Limits {
     /// Rows of old attempts removed in one transaction: a few milliseconds.
     package static let attemptPurgeRows = 2_000
 
+    /// Scheduled deliveries of one subscriber that are held in memory, about 150 bytes each; the others are rows until
+    /// their time comes near.
+    package static let scheduledMax = 16_384
+
     /// Connections that read state. Lanes are threads; more than the cores that serve them gain nothing.
     package static let ledgerReaders = 2
 }

@@ -9,8 +9,8 @@ enum SettledRanges {
         var bytes: [UInt8] = []
         var end = position
         for range in ranges {
-            append(range.lowerBound &- end, to: &bytes)
-            append(range.upperBound - range.lowerBound, to: &bytes)
+            LEB128.append(range.lowerBound &- end, to: &bytes)
+            LEB128.append(range.upperBound - range.lowerBound, to: &bytes)
             end = range.upperBound &+ 1
         }
         return bytes
@@ -22,7 +22,7 @@ enum SettledRanges {
         var rest = bytes[...]
         var end = position
         while !rest.isEmpty {
-            guard let distance = number(from: &rest), let length = number(from: &rest) else { return nil }
+            guard let distance = LEB128.number(from: &rest), let length = LEB128.number(from: &rest) else { return nil }
             let (lower, overflow) = end.addingReportingOverflow(distance)
             let (upper, beyond) = lower.addingReportingOverflow(length)
             guard !overflow, !beyond, upper < .max else { return nil }
@@ -43,27 +43,5 @@ enum SettledRanges {
             }
         }
         return ranges
-    }
-
-    private static func append(_ number: UInt64, to bytes: inout [UInt8]) {
-        var rest = number
-        while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        bytes.append(UInt8(rest))
-    }
-
-    private static func number<Bytes: Collection<UInt8>>(from bytes: inout Bytes) -> UInt64?
-    where Bytes.SubSequence == Bytes {
-        var number: UInt64 = 0
-        var shift = 0
-        while let byte = bytes.popFirst() {
-            guard shift < 64, shift < 63 || byte <= 1 else { return nil }
-            number |= UInt64(byte & 0x7F) << UInt64(shift)
-            if byte & 0x80 == 0 { return number }
-            shift += 7
-        }
-        return nil
     }
 }

@@ -200,10 +200,16 @@ final class Writer: @unchecked Sendable {
         var offset: Offset
     }
 
+    private struct LeaseKey: Hashable {
+        var subscriber: String
+        var id: UInt64
+    }
+
     /// Rows that only the last write of a group matters for.
     private struct Rows {
         var positions: [RowKey: LedgerPosition] = [:]
         var deferred: [RowKey: DeferredChange] = [:]
+        var leases: [LeaseKey: LeaseChange] = [:]
         var state: Values
     }
 
@@ -257,6 +263,8 @@ final class Writer: @unchecked Sendable {
                 }
             rows.deferred[key] = deferred
         }
+        for lease in change.leases { rows.leases[LeaseKey(subscriber: name, id: lease.id)] = lease }
+        if let pause = change.pause { try write(pause, of: id(of: name, db, ledger), db) }
         let now = ledger.clock.now()
         for letter in change.dead {
             result.deadLetters.append(try insert(letter, of: id(of: name, db, ledger), db))
@@ -332,6 +340,7 @@ final class Writer: @unchecked Sendable {
                 ).execute(arguments: [subscriber, key.topic, Int64(bitPattern: key.offset)])
             }
         }
+        for (key, change) in rows.leases { try write(change, of: id(of: key.subscriber, db, ledger), db) }
         for (name, values) in rows.state {
             let subscriber = try id(of: name, db, ledger)
             for (key, value) in values {

@@ -20,6 +20,7 @@ enum Fingerprint {
         text.add("concurrency", "\(route.concurrency)")
         text.add("rate", route.rate.map { "\($0.count) \($0.per.milliseconds)" } ?? "")
         text.add("ordered", "\(route.ordered) \(route.paused) \(route.refusesReplay)")
+        text.add("deliver", "\(route.deliverAfter?.milliseconds ?? 0) \(route.ttl?.milliseconds ?? -1)")
         text.add("start", "\(route.start)")
         text.add("dead", "\(route.onDead)")
         text.add("was", route.was ?? "")

@@ -32,6 +32,7 @@ extension Resolver {
                 method, batch: batch.map { BatchPolicy(count: $0.integer(0), every: $0.duration(2)) }, &route.origins)
         }
         for line in lines { apply(line, method: methods.first, isWhole: isWhole, to: &route) }
+        checkTimeToLive(route, lines)
         route.fingerprint = Fingerprint.of(route)
         subscriberIndex[name] = table.subscribers.count
         table.subscribers.append(route)
@@ -64,6 +65,8 @@ extension Resolver {
                 route.rate = rate
             }
         case "ordered": route.ordered = true
+        case "deliver": route.deliverAfter = line.duration(1)
+        case "ttl": route.ttl = line.duration(0)
         case "pause": route.paused = true
         case "on": route.onDead = deadAction(line)
         case "replay": route.refusesReplay = true
@@ -81,6 +84,18 @@ extension Resolver {
             if method?.keyword.name != "push" { needsRun(line, method, isWhole) }
         default: break
         }
+    }
+
+    private func checkTimeToLive(_ route: SubscriberRoute, _ lines: [Checked]) {
+        guard let ttl = route.ttl, let line = lines.first(where: { $0.keyword.name == "ttl" }),
+            ttl <= route.deliverAfter ?? .zero
+        else { return }
+        let hint = route.deliverAfter.map {
+            "write more than \(DurationText.format($0)), which is when it is delivered"
+        }
+        diagnostics.error(
+            .outOfRange, "with this `ttl` nothing would ever be delivered", hint: hint ?? "write for instance: ttl 1h",
+            in: line.statement.source, line.values[0].range)
     }
 
     private func needsRun(_ line: Checked, _ method: Checked?, _ isWhole: Bool) {

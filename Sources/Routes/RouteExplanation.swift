@@ -158,6 +158,8 @@ extension SubscriberRoute {
         add("concurrency", String(concurrency))
         add("rate", rate.map { SettingValue.rate($0).text } ?? "unlimited")
         add("ordered", ordered ? "yes" : "no")
+        if let deliverAfter { add("deliver after", DurationText.format(deliverAfter), "deliver") }
+        if let ttl { add("ttl", DurationText.format(ttl)) }
         add("start", start.text)
         add("pause", paused ? "yes" : "no")
         add("replay", refusesReplay ? "deny" : "allowed")

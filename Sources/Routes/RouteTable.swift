@@ -130,6 +130,10 @@ package struct SubscriberRoute: Sendable {
     package var concurrency = 1
     package var rate: Rate?
     package var ordered = false
+    /// Nothing is delivered before it has lain this long.
+    package var deliverAfter: Duration?
+    /// Nothing is delivered once it has lain this long.
+    package var ttl: Duration?
     package var start: StartPosition = .latest
     package var grants: [Grant] = []
     package var limits = PluginLimits()

@@ -224,6 +224,12 @@ enum Schema {
             name: "ordered", context: .subscriber, shape: .sequence([]),
             doc: "Events with the same key one after the other, in their order."),
         Keyword(
+            name: "deliver", context: .subscriber, shape: .sequence([.word("after"), .one(.duration)]),
+            doc: "Delivers each event this long after it was accepted, not before."),
+        Keyword(
+            name: "ttl", context: .subscriber, shape: .one(.duration),
+            doc: "Drops events that could not be delivered within this time after they were accepted."),
+        Keyword(
             name: "start", context: .subscriber,
             shape: .choice([
                 .word("earliest"), .word("latest"), .sequence([.word("offset"), .one(.integer(0...Int.max))]),

@@ -27,6 +27,8 @@ extension SubscriberRoute {
         compare("timeout", DurationText.format(old.retry.timeout), DurationText.format(retry.timeout))
         compare("concurrency", "\(old.concurrency)", "\(concurrency)")
         compare("rate", old.rate.map { SettingValue.rate($0).text }, rate.map { SettingValue.rate($0).text })
+        compare("deliver after", old.deliverAfter.map(DurationText.format), deliverAfter.map(DurationText.format))
+        compare("ttl", old.ttl.map(DurationText.format), ttl.map(DurationText.format))
         if old.ordered != ordered { changes.append(ordered ? "ordered added" : "ordered removed") }
         if old.paused != paused { changes.append(paused ? "pause added" : "pause removed") }
         if old.refusesReplay != refusesReplay {

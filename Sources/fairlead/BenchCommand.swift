@@ -7,13 +7,14 @@ import Synchronization
 
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Measure durable publishes, and publish to settled through a Lua handler, on this machine.",
+        abstract: "Measure publishing, handling in Lua, and pulling, on this machine.",
         discussion: """
             Starts a server of its own on a temporary data folder and loads it over HTTP on loopback, so the load generator \
             takes its share of the processors. Every event is on disk (fdatasync) before it is counted.
             """)
 
     @Option(help: "Events of each run.") var events = 500_000
+    @Option(help: "Only works whose name contains this text, such as pull.") var only: String?
     @Option(help: "Bytes of an event's data.") var size = 256
     @Option(help: "Events in one request.") var batch = 500
     @Option(help: "Connections, for batches.") var connections = 8
@@ -39,15 +40,15 @@ struct Bench: AsyncParsableCommand {
         let payload = Self.payload(bytes: size)
         var figures: [Figure] = []
         figures.append(
-            try await measure("durable publish, \(batch) events a request, \(connections) connections") {
+            contentsOf: try await measure("durable publish, \(batch) events a request, \(connections) connections") {
                 try load(server, "plain", payload, events, batch, connections)
             })
         figures.append(
-            try await measure("durable publish, 1 event a request, 64 connections") {
+            contentsOf: try await measure("durable publish, 1 event a request, 64 connections") {
                 try load(server, "plain", payload, max(64, events / 20), 1, 64)
             })
         figures.append(
-            try await measure("publish → filter → Lua handler → settled, \(batch) events a request") {
+            contentsOf: try await measure("publish → filter → Lua handler → settled, \(batch) events a request") {
                 let before = try await server.acked("handler")
                 let seconds = try load(server, "handled", payload, events, batch, connections)
                 let start = ContinuousClock.now
@@ -56,6 +57,12 @@ struct Bench: AsyncParsableCommand {
                 }
                 return seconds + (ContinuousClock.now - start) / .seconds(1)
             })
+        figures.append(
+            contentsOf: try await measure("pull and settle, batches of \(batch), \(PullLoad.connections) connections") {
+                _ = try load(server, "pulled", payload, events, batch, connections)
+                return try PullLoad(port: server.port, subscriber: "puller", batch: batch).run(events)
+            })
+        let order = try measureOrder(server)
 
         if json {
             Console.say(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self))
@@ -66,16 +73,36 @@ struct Bench: AsyncParsableCommand {
                 Console.table(
                     ["WORK", "EVENTS/S", "LOWEST", "HIGHEST"],
                     figures.map { [$0.name, "\(Int($0.rate))", "\(Int($0.lowest))", "\(Int($0.highest))"] }))
+            for line in order { Console.say("\n" + line) }
         }
     }
 
+    /// Whether a key that fails holds the others up: latencies with and without one, by turns, so that both see the same
+    /// machine. Lines for people only, since these are no rates.
+    private func measureOrder(_ server: BenchServer) throws -> [String] {
+        if let only, !"order".contains(only) { return [] }
+        let load = OrderLoad(port: server.port)
+        var (clean, poisoned): ([Double], [Double]) = ([], [])
+        _ = try load.p99(seconds: 1, poisoned: false)
+        for _ in 0..<max(1, rounds) {
+            clean.append(try load.p99(seconds: 4, poisoned: false))
+            poisoned.append(try load.p99(seconds: 4, poisoned: true))
+        }
+        func median(_ values: [Double]) -> String { String(format: "%.2f ms", values.sorted()[values.count / 2]) }
+        return [
+            "ordered pull, 1,000 keys, 5,000 events/s, p99 from publish to delivery: \(median(clean)); with one key "
+                + "that fails each time, of the others: \(median(poisoned))"
+        ]
+    }
+
     /// `round` answers how many seconds it took.
-    private func measure(_ name: String, _ round: () async throws -> Double) async throws -> Figure {
+    private func measure(_ name: String, _ round: () async throws -> Double) async throws -> [Figure] {
+        if let only, !name.contains(only) { return [] }
         var rates: [Double] = []
         let count = name.contains("1 event a request") ? max(64, events / 20) : events
         for _ in 0..<max(1, rounds) { rates.append(Double(count) / (try await round())) }
         rates.sort()
-        return Figure(name: name, rate: rates[rates.count / 2], lowest: rates.first ?? 0, highest: rates.last ?? 0)
+        return [Figure(name: name, rate: rates[rates.count / 2], lowest: rates.first ?? 0, highest: rates.last ?? 0)]
     }
 
     private static func payload(bytes: Int) -> [UInt8] {

@@ -19,11 +19,15 @@ final class BenchServer {
             listen 127.0.0.1:\(port)
             topic plain { retain 1d }
             topic handled { retain 1d }
+            topic pulled { retain 1d }
+            topic keyed { retain 1d; key data.order_id }
             subscriber handler {
               from  handled
               where data.total > 100 and data.currency = 'EUR'
               run   handler
             }
+            subscriber puller { from pulled; pull; start earliest }
+            subscriber keeper { from keyed; pull; ordered; start earliest; retry { attempts unlimited; backoff 1s } }
             """
         let handler = """
             return function(event, ctx)

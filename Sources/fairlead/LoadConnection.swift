@@ -37,6 +37,11 @@ final class LoadConnection {
 
     /// Sends a whole request and reads a whole answer; its status.
     func exchange(_ request: [UInt8]) throws -> Int {
+        try exchange(request) { _ in }
+    }
+
+    /// Sends a whole request, reads a whole answer and shows its body; its status.
+    func exchange(_ request: [UInt8], _ body: (UnsafeRawBufferPointer) -> Void) throws -> Int {
         var sent = 0
         while sent < request.count {
             let count = request.withUnsafeBytes {
@@ -46,26 +51,47 @@ final class LoadConnection {
             sent += count
         }
         var received = 0
+        var head: Head?
         while true {
+            if received == buffer.count { buffer += [UInt8](repeating: 0, count: buffer.count) }
             let count = buffer.withUnsafeMutableBytes {
                 recv(socket, $0.baseAddress! + received, $0.count - received, 0)
             }
             guard count > 0 else { throw Failed(what: "the server closed the connection") }
             received += count
-            if let status = complete(received) { return status }
-            guard received < buffer.count else { throw Failed(what: "an answer of over \(buffer.count) bytes") }
+            head = head ?? Head(buffer, received)
+            guard let head, received >= head.end + head.length else {
+                guard received <= Self.answerBytesMax else {
+                    throw Failed(what: "an answer of over \(Self.answerBytesMax) bytes")
+                }
+                continue
+            }
+            buffer.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[head.end..<(head.end + head.length)])) }
+            return head.status
         }
     }
 
-    /// The status, once the head and the body that its Content-Length announces are there.
-    private func complete(_ received: Int) -> Int? {
-        let bytes = buffer[..<received]
-        guard let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else { return nil }
-        let head = String(decoding: bytes[..<end.lowerBound], as: UTF8.self)
-        let length =
-            head.split(separator: "\r\n").first { $0.lowercased().hasPrefix("content-length:") }
-            .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
-        guard received >= end.upperBound + length else { return nil }
-        return Int(head.split(separator: " ")[1])
+    /// More than any answer that a bench asks for.
+    private static let answerBytesMax = 64 << 20
+
+    private struct Head {
+        var status: Int
+        /// Where the body starts, and its bytes.
+        var end: Int
+        var length: Int
+
+        /// nil where not all of it has come.
+        init?(_ buffer: [UInt8], _ received: Int) {
+            let blank = buffer.withUnsafeBytes {
+                ByteSearch("\r\n\r\n").place(in: UnsafeRawBufferPointer(rebasing: $0[..<received]))
+            }
+            guard let end = blank.map({ $0 + 4 }) else { return nil }
+            let lines = String(decoding: buffer[..<end], as: UTF8.self).split(separator: "\r\n")
+            self.end = end
+            status = lines.first.flatMap { Int($0.split(separator: " ")[1]) } ?? 0
+            length =
+                lines.first { $0.lowercased().hasPrefix("content-length:") }
+                .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
+        }
     }
 }

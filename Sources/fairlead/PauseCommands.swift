@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOFoundationEssentialsCompat
 
 struct Pause: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Stop delivering to a subscriber; its events wait.")
+        abstract: "Stop delivering to a subscriber; its events wait.",
+        discussion: "It stays paused, over reloads and restarts, until `fairlead resume`.")
 
     @Argument(help: "The subscriber.") var subscriber: String
+    @Option(help: "Why, for whoever reads `fairlead status`.") var reason: String?
     @OptionGroup var server: ServerOptions
 
     func run() async throws {
-        _ = try await server.client.send("POST", "/v1/subscribers/\(subscriber.pathSegment)/pause")
+        let body = try JSONEncoder().encode(reason.map { ["reason": $0] } ?? [:])
+        _ = try await server.client.send(
+            "POST", "/v1/subscribers/\(subscriber.pathSegment)/pause", body: .bytes(ByteBuffer(data: body)))
         Console.say("\(subscriber) is paused")
     }
 }

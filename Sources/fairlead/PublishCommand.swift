@@ -17,6 +17,10 @@ struct Publish: AsyncParsableCommand {
     @Argument(help: "The topic.") var topic: String
     @Argument(help: "The file; - or nothing is standard input.") var file = "-"
     @Option(help: "The events' type, for plain JSON. Default: the topic's name.") var type: String?
+    @Option(help: "Deliver not before this time has passed, such as 30s, or this moment; for plain JSON.")
+    var after: String?
+    @Option(help: "Deliver not after this time has passed, such as 1h, or this moment; for plain JSON.")
+    var expires: String?
     @Flag(help: "One event on each line.") var lines = false
     @Option(help: "Events in one request.") var batch = 500
     @OptionGroup var server: ServerOptions
@@ -40,7 +44,9 @@ struct Publish: AsyncParsableCommand {
             data = contents
         }
         var path = "/v1/topics/\(topic.pathSegment)/events"
-        if let type { path += "?type=\(type.queryValue)" }
+        let query = [("type", type), ("deliverafter", after), ("expirytime", expires)]
+            .compactMap { name, value in value.map { "\(name)=\($0.queryValue)" } }
+        if !query.isEmpty { path += "?" + query.joined(separator: "&") }
 
         var total = Accepted(accepted: 0, first: nil, last: nil, duplicates: 0)
         if lines || file.hasSuffix(".ndjson") {

@@ -26,6 +26,13 @@ extension Server {
             if explained.outcome.isTaken || isLater {
                 subscriber.delivery = try await broker.trace(explained.name, delivery)
             }
+            // Of what isn't due for long only the ledger knows, which keeps it by time.
+            if let due = record.deliverAt, due > SystemClock().now(), subscriber.delivery?.state == .settled,
+                subscriber.delivery?.attempts.isEmpty ?? false
+            {
+                subscriber.delivery?.state = .scheduled
+                subscriber.delivery?.due = due
+            }
             // Of one that came later and never tried it, nobody can say more than that.
             if isLater, subscriber.delivery?.attempts.isEmpty ?? true { subscriber.delivery?.state = .before }
             for attempt in subscriber.delivery?.attempts ?? [] {

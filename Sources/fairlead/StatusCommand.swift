@@ -13,6 +13,15 @@ struct Status: AsyncParsableCommand {
         var generation: Int
         var topics: [Topic]
         var subscribers: [Subscriber]
+        var orphans: [Orphan]
+
+        struct Orphan: Decodable {
+            var name: String
+            var since: String
+            var until: String
+            var deferred: Int
+            var dead: Int
+        }
 
         struct Topic: Decodable {
             var name: String
@@ -25,6 +34,7 @@ struct Status: AsyncParsableCommand {
             var name: String
             var method: String
             var state: String
+            var pause: Pause?
             var backlog: Int
             var inFlight: Int
             var retrying: Int
@@ -38,6 +48,23 @@ struct Status: AsyncParsableCommand {
             var until: String?
 
             var stand: String { until.map { "\(state) until \($0)" } ?? state }
+
+            struct Pause: Decodable {
+                var cause: String
+                var since: String?
+                var reason: String?
+
+                var words: String {
+                    let by =
+                        switch cause {
+                        case "hand": "by hand"
+                        case "dead": "after a dead letter"
+                        case "quarantine": "in quarantine"
+                        default: "by \(cause)"
+                        }
+                    return by + (since.map { " since \($0)" } ?? "") + (reason.map { ": \($0)" } ?? "")
+                }
+            }
         }
     }
 
@@ -65,14 +92,23 @@ struct Status: AsyncParsableCommand {
                     "\($0.acked)", "\($0.dropped)", String(($0.lastError ?? "").prefix(60)),
                 ]
             })
+        var parts = ["generation \(status.generation)", topics, subscribers]
+        let paused = status.subscribers.compactMap { subscriber in
+            subscriber.pause.map { "\(subscriber.name) is paused \($0.words)" }
+        }
+        if !paused.isEmpty { parts.append(paused.joined(separator: "\n")) }
+        if !status.orphans.isEmpty {
+            let table = Console.table(
+                ["IN NO CONFIGURATION", "SINCE", "KEPT UNTIL", "RETRYING", "DEAD"],
+                status.orphans.map { [$0.name, $0.since, $0.until, "\($0.deferred)", "\($0.dead)"] })
+            parts.append(table)
+        }
         // A table's cell has no room for where in a script it happened.
-        let failures =
-            status.subscribers.compactMap { subscriber in
-                guard let error = subscriber.lastError, let trace = subscriber.lastTrace else { return nil }
-                let lines = trace.split(separator: "\n").map { "\n  " + $0.trimmingCharacters(in: .whitespaces) }
-                    .joined()
-                return "\n\nlast error of \(subscriber.name): \(error)\(lines)"
-            } as [String]
-        return "generation \(status.generation)\n\n\(topics)\n\n\(subscribers)" + failures.joined()
+        for subscriber in status.subscribers {
+            guard let error = subscriber.lastError, let trace = subscriber.lastTrace else { continue }
+            let lines = trace.split(separator: "\n").map { "\n  " + $0.trimmingCharacters(in: .whitespaces) }
+            parts.append("last error of \(subscriber.name): \(error)\(lines.joined())")
+        }
+        return parts.joined(separator: "\n\n")
     }
 }

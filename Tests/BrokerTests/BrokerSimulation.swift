@@ -8,6 +8,8 @@ import Logging
 import Routes
 import Synchronization
 
+@testable import Broker
+
 /// A broker that runs without threads: every piece of waiting work is a step, taken in an order that the seed decides.
 /// The machine may stop between any two steps and start again from what is durable.
 final class BrokerSimulation {
@@ -29,6 +31,9 @@ final class BrokerSimulation {
     private(set) var refusals = 0
     /// Destinations that a reload has replaced and that hold deliveries still.
     private var replaced: [SimulatedDestination] = []
+    /// Offsets that were delivered before the time that their publisher set.
+    private(set) var early: [Offset] = []
+    let client = SimulatedClient()
 
     final class WorkQueue: Sendable {
         let posted = Mutex<[@Sendable (BrokerCore) -> Void]>([])
@@ -103,10 +108,11 @@ final class BrokerSimulation {
     func publish(_ topic: String, key: String, count: Int) {
         var builder = RecordBatchBuilder(topic: .named(topic), key: SubjectKey(), capacity: 256)
         for _ in 0..<count {
-            builder.append(
-                Event(
-                    id: "e\(random.next())", source: "/test", type: "t",
-                    attributes: [.init("subject", .string(key))]))
+            var attributes: [Event.Attribute] = [.init("subject", .string(key))]
+            if random.next() % 8 == 0 {
+                attributes.append(.init("deliverafter", .string("\(random.next() % 4_000)ms")))
+            }
+            builder.append(Event(id: "e\(random.next())", source: "/test", type: "t", attributes: attributes))
         }
         engine.append(builder.finish()) { [self = Unchecked(self)] result in
             switch result {
@@ -164,6 +170,7 @@ final class BrokerSimulation {
     private func answer(_ name: String, _ destination: SimulatedDestination, _ allowFailures: Bool) {
         let isOrderedLane = random.next() % 2 == 0
         guard let delivery = destination.take(isOrderedLane ? 0 : random.next()) else { return }
+        if let due = delivery.record.deliverAt, due > clock.now() { early.append(delivery.id.offset) }
         let roll = Double(random.next() % 1_000) / 1_000
         let outcome: Outcome
         if allowFailures && roll < failure {
@@ -198,10 +205,81 @@ final class BrokerSimulation {
         return signs[Int(random.next() % UInt64(signs.count))]
     }
 
+    /// A client of the pull subscriber does one thing: it pulls, or it settles one of its leases.
+    func useClient(allowFailures: Bool) {
+        let now = clock.now()
+        let held = client.held.withLock { $0 }
+        guard let mine = held.isEmpty || random.next() % 2 == 0 ? nil : held[Int(random.next() % UInt64(held.count))]
+        else {
+            pull(max: Int(random.next() % 3) + 1)
+            return
+        }
+        let roll = random.next() % 10
+        let action: LeaseSettlement.Action =
+            switch allowFailures ? roll : 9 {
+            case 0: .dead(reason: "poison")
+            case 1, 2: .retry(after: nil, reason: "not now")
+            case 3: .extend
+            default: .ack
+            }
+        let isExtension = if case .extend = action { true } else { false }
+        if !isExtension { client.held.withLock { $0.removeAll { $0.lease == mine.lease } } }
+        let isAck = if case .ack = action { true } else { false }
+        core.settleLeases("pulled", [LeaseSettlement(lease: mine.lease, action: action)]) { [client] result in
+            guard case .success(let results) = result else { return }
+            if results != [.done] {
+                // A lease may only be gone that has run out, or whose row a power cut took.
+                client.held.withLock { $0.removeAll { $0.lease == mine.lease } }
+                if mine.expires > now, !mine.isVoid {
+                    client.broken.withLock { $0.append("\(mine) answered \(results)") }
+                }
+            } else if isExtension {
+                client.held.withLock { held in
+                    for index in held.indices where held[index].lease == mine.lease {
+                        held[index].expires = now + .seconds(2)
+                    }
+                }
+            } else if isAck {
+                client.acked.withLock { $0.append(mine.id) }
+            }
+        }
+    }
+
+    private func pull(max: Int) {
+        let (client, clock) = (client, clock)
+        _ = core.pull("pulled", max: max, wait: .zero) { result in
+            guard case .success(let leases) = result else { return }
+            client.granted.withLock { $0 += leases.count }
+            client.held.withLock { held in
+                for lease in leases {
+                    let id = lease.delivery.id
+                    if let other = held.first(where: { $0.id == id && $0.expires > clock.now() && !$0.isVoid }) {
+                        client.broken.withLock { $0.append("\(id.offset) is leased twice: \(other)") }
+                    }
+                    held.append(.init(lease: lease.id, id: id, expires: lease.expires))
+                }
+            }
+        }
+    }
+
+    /// Pulls and acknowledges all that there is now; false where there was nothing.
+    private func finishClient() -> Bool {
+        guard core.subscribers["pulled"] != nil else { return false }
+        if client.held.withLock({ !$0.isEmpty }) {
+            useClient(allowFailures: false)
+            return true
+        }
+        let before = client.granted.withLock { $0 }
+        pull(max: 10)
+        while step(allowFailures: false) {}
+        return client.granted.withLock { $0 } > before
+    }
+
     /// Lets everything that waits happen, moving the clock on to the next moment at which something is due.
     func run(allowFailures: Bool, limit: Int = 200_000) -> Bool {
         for _ in 0..<limit {
             if step(allowFailures: allowFailures) { continue }
+            if finishClient() { continue }
             guard isUnfinished, let wake = core.wake else { return !isUnfinished }
             clock.advance(to: wake)
             core.tick()
@@ -227,11 +305,31 @@ final class BrokerSimulation {
 
     func crash() {
         crashes += 1
-        engine.crash(losing: Int(random.next() % 4))
+        let isPowerCut = engine.crash(losing: Int(random.next() % 4))
+        if isPowerCut {
+            client.held.withLock { held in for index in held.indices { held[index].isVoid = true } }
+        }
         queue = WorkQueue()
         core = Self.makeCore(engine, clock, queue, random.next())
         start()
     }
+}
+
+/// Leases that a pulling client believes it has, over the broker's crashes.
+final class SimulatedClient: Sendable {
+    struct Held {
+        var lease: String
+        var id: DeliveryID
+        var expires: Timestamp
+        /// What the ledger lost of it, it may not know.
+        var isVoid = false
+    }
+
+    let held = Mutex<[Held]>([])
+    let granted = Mutex(0)
+    let acked = Mutex<[DeliveryID]>([])
+    /// What went against the promise.
+    let broken = Mutex<[String]>([])
 }
 
 /// Keeps deliveries until the simulation answers one.

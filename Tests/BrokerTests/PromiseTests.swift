@@ -36,6 +36,10 @@ struct PromiseTests {
             pushed(subscriber("pushed", from: "in")),
         ]
         if extra { table.subscribers.append(subscriber("extra", from: "in")) }
+        var pulled = subscriber("pulled", from: "in")
+        pulled.delivery = .pull(lease: .seconds(2))
+        pulled.retry.attempts = nil
+        table.subscribers.append(pulled)
         return table
     }
 
@@ -56,7 +60,10 @@ struct PromiseTests {
             for _ in 0..<40 {
                 simulation.publish(
                     "in", key: "k\(simulation.random.next() % 5)", count: Int(simulation.random.next() % 4) + 1)
-                for _ in 0..<(simulation.random.next() % 60) { simulation.step(allowFailures: true) }
+                for _ in 0..<(simulation.random.next() % 60) {
+                    simulation.step(allowFailures: true)
+                    if simulation.random.next() % 6 == 0 { simulation.useClient(allowFailures: true) }
+                }
                 if simulation.random.next() % 12 == 0 { simulation.crash() }
                 if simulation.random.next() % 3 == 0 {
                     simulation.clock.advance(.milliseconds(Int64(simulation.random.next() % 3_000)))
@@ -113,8 +120,15 @@ struct PromiseTests {
         let end = disk.ends["in"] ?? 0
         #expect(accepted.allSatisfy { $0 < end }, "seed \(seed), P1: what was accepted is in the journal")
 
-        for name in ["plain", "counter", "pushed"] {
-            let acked = Set((simulation.delivered[name] ?? []).filter { $0.outcome == .ack }.map(\.id.offset))
+        let broken = simulation.client.broken.withLock { $0 }
+        #expect(broken.isEmpty, "seed \(seed): leases hold through crashes: \(broken)")
+        #expect(simulation.early.isEmpty, "seed \(seed): delivered before its time: \(simulation.early)")
+
+        for name in ["plain", "counter", "pushed", "pulled"] {
+            let acked =
+                name == "pulled"
+                ? Set(simulation.client.acked.withLock { $0.map(\.offset) })
+                : Set((simulation.delivered[name] ?? []).filter { $0.outcome == .ack }.map(\.id.offset))
             let dead = Set(disk.dead.filter { $0.subscriber == name }.map(\.draft.offset))
             let missing = (0..<end).filter { !acked.contains($0) && !dead.contains($0) }
             #expect(missing.isEmpty, "seed \(seed), P2: \(name) never got \(missing)")

@@ -19,6 +19,8 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var state: [String: [String: StateNumber]] = [:]
         var outbox: [(id: UInt64, publication: Publication)] = []
         var nextID: Int64 = 1
+        var leases: [String: [UInt64: LeaseRow]] = [:]
+        var pauses: [String: PauseRecord] = [:]
     }
 
     struct Pending {
@@ -145,6 +147,17 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
                 disk.deferred[name]?[DeliveryID(topic: .named(topic), offset: offset)] = nil
             }
         }
+        for lease in change.leases {
+            switch lease {
+            case .put(let row): disk.leases[name, default: [:]][row.id] = row
+            case .remove(let id): disk.leases[name]?[id] = nil
+            }
+        }
+        switch change.pause {
+        case .pause(let record): disk.pauses[name] = record
+        case .resume: disk.pauses[name] = nil
+        case nil: break
+        }
         for letter in change.resolved { disk.dead.removeAll { $0.id == letter.id } }
         for index in disk.dead.indices where change.redriven.contains(disk.dead[index].id) {
             disk.dead[index].isOpen = false
@@ -186,14 +199,42 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
 
     func subscribers() throws(Failure) -> [String] { with { $0.disk.positions.keys.sorted() } }
 
-    func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
+    func load(_ subscriber: String, scheduledMax: Int) throws(Failure) -> SubscriberLedger {
         with { state in
-            SubscriberLedger(
+            let rows = (state.disk.deferred[subscriber] ?? [:]).values
+            var ledger = SubscriberLedger(
                 positions: Array((state.disk.positions[subscriber] ?? [:]).values),
-                deferred: (state.disk.deferred[subscriber] ?? [:]).values
-                    .sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) })
+                deferred: rows.filter { !$0.isScheduled }.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) })
+            let scheduled = rows.filter(\.isScheduled).sorted { $0.place < $1.place }
+            ledger.scheduled = Array(scheduled.prefix(scheduledMax == .max ? .max : Self.scheduledMax))
+            ledger.scheduledCount = scheduled.count
+            ledger.leases = (state.disk.leases[subscriber] ?? [:]).values.sorted { $0.id < $1.id }
+            ledger.pause = state.disk.pauses[subscriber]
+            return ledger
         }
     }
+
+    /// So few that simulations read the schedule in parts, and more than what is leased of it: a lease on a delivery that
+    /// isn't in memory after a restart is lost.
+    static let scheduledMax = 8
+
+    func scheduled(of subscriber: String, from place: SchedulePlace, limit: Int) throws(Failure) -> [Deferred] {
+        // What was handed over before counts, as the ledger flushes first.
+        with { state in
+            var disk = state.disk
+            for pending in state.commits {
+                if let change = pending.commit?.change { _ = Self.apply(change, to: &disk) }
+            }
+            return (disk.deferred[subscriber] ?? [:]).values
+                .filter { $0.isScheduled && $0.place >= (place.due, place.topic, place.offset) }
+                .sorted { $0.place < $1.place }.prefix(limit).map { $0 }
+        }
+    }
+
+    func setRunning(_ subscribers: Set<String>) throws(Failure) {}
+    func adopt(_ subscribers: [String]) throws(Failure) {}
+    func orphans() throws(Failure) -> [Orphan] { [] }
+    func purgeOrphan(_ subscriber: String, since moment: Timestamp) throws(Failure) -> Bool { false }
 
     func rename(_ old: String, to new: String) throws(Failure) {}
 
@@ -253,16 +294,25 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
     func close() {}
 
     /// The machine stops: appends that were waiting are gone, of the ledger's unsynced changes the last `lost` are.
-    func crash(losing lost: Int) {
+    ///
+    /// - Returns: whether anything that was written is gone.
+    func crash(losing lost: Int) -> Bool {
         with { state in
             state.appends = []
             state.commits = []
             state.removed = []
             let kept = max(0, state.unsynced.count - lost)
-            if kept < state.unsynced.count { state.disk = state.unsynced[kept] }
+            let isPowerCut = kept < state.unsynced.count
+            if isPowerCut { state.disk = state.unsynced[kept] }
             state.unsynced = []
+            return isPowerCut
         }
     }
+}
+
+extension Deferred {
+    fileprivate var isScheduled: Bool { attempts == 0 && due != nil && deadLetter == nil }
+    fileprivate var place: (Timestamp, String, Offset) { (due ?? .distantPast, topic, offset) }
 }
 
 final class SimulatedClock: Clock {

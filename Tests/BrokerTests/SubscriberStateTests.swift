@@ -18,7 +18,7 @@ struct SubscriberStateTests {
         let batch = builder.finish()
         batch.stamp(first: 0, time: .init(milliseconds: 0))
         var round = LedgerRound()
-        state.arrive(batch, matching: (0..<count).map(Int32.init), into: &round)
+        state.arrive(batch, matching: (0..<count).map(Int32.init), now: .init(milliseconds: 0), into: &round)
         return state
     }
 
@@ -106,7 +106,7 @@ struct SubscriberStateTests {
         builder.append(Event(id: "e0", source: "/test", type: "t"))
         let batch = builder.finish()
         batch.stamp(first: 0, time: .init(milliseconds: 0))
-        state.resume(batch[0], id: id)
+        state.resume(batch[0], id: id, now: now)
         #expect(fail(&state, now: now) == [id])
         #expect(state.breaker.isOpen)
         for _ in 0..<10 {

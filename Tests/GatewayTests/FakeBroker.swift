@@ -20,6 +20,8 @@ final class FakeBroker: BrokerSurface {
         var results: [LeaseResult] = []
         var status = BrokerStatus(generation: 3, started: Timestamp(milliseconds: 0), topics: [], subscribers: [])
         var paused: Set<String> = []
+        var pauseReasons: [String] = []
+        var forgotten: [String] = []
         var letters: [DeadLetter] = []
         var kept: [String: [UInt8]] = [:]
         var attempts: [Attempt] = []
@@ -120,14 +122,20 @@ final class FakeBroker: BrokerSurface {
 
     func status() async -> BrokerStatus { state.withLock { $0.status } }
 
-    func pause(_ subscriber: String) async throws(Failure) {
+    func pause(_ subscriber: String, reason: String) async throws(Failure) {
         try known(subscriber)
+        state.withLock { $0.pauseReasons.append(reason) }
         state.withLock { _ = $0.paused.insert(subscriber) }
     }
 
     func resume(_ subscriber: String) async throws(Failure) {
         try known(subscriber)
         state.withLock { _ = $0.paused.remove(subscriber) }
+    }
+
+    func forget(_ subscriber: String) async throws(Failure) {
+        guard subscriber != "history" else { throw Failure(.conflict, "subscriber \"history\" runs") }
+        state.withLock { $0.forgotten.append(subscriber) }
     }
 
     func deadLetters(_ filter: DeadLetterFilter, before: Int64?, limit: Int) async throws(Failure) -> [DeadLetter] {

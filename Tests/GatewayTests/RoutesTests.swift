@@ -168,7 +168,8 @@ struct RoutesTests {
         #expect(response.status == .ok)
         #expect(
             response.body
-                == #"{"results":[{"lease":"a","result":"done"},{"lease":"b","result":"expired"},"#
+                == #"{"results":[{"lease":"a","result":"done"},{"lease":"b","result":"expired","#
+                + #""detail":"it ran out before it was settled; the event is delivered again. Extend leases that need longer"},"#
                 + #"{"lease":"c","result":"done"},{"lease":"d","result":"done"},{"lease":"e","result":"done"}]}"#)
         let settlements = broker.with { $0.settlements.map { "\($0.lease) \($0.action)" } }
         #expect(
@@ -262,6 +263,11 @@ struct RoutesTests {
                     oldestUnsettled: Timestamp(milliseconds: 1_773_065_040_000), acked: 7, retried: 2, dropped: 0,
                     lastError: "boom")
             ]
+            $0.status.orphans = [
+                OrphanStatus(
+                    name: "old", since: Timestamp(milliseconds: 0), until: Timestamp(milliseconds: 604_800_000),
+                    deferred: 2, dead: 1)
+            ]
         }
         let response = try await Self.call(broker, .get, "/v1/status")
         #expect(
@@ -270,13 +276,42 @@ struct RoutesTests {
                 + #""topics":[{"name":"orders","first":10,"end":15,"events":5,"bytes":99}],"#
                 + #""subscribers":[{"name":"history","method":"pull","state":"live","backlog":3,"inFlight":1,"#
                 + #""retrying":1,"dead":0,"oldestUnsettled":"2026-03-09T14:04:00.000Z","oldestUnsettledSeconds":60,"#
-                + #""acked":7,"retried":2,"dropped":0,"lastError":"boom"}]}"#)
+                + #""acked":7,"retried":2,"dropped":0,"lastError":"boom"}],"#
+                + #""orphans":[{"name":"old","since":"1970-01-01T00:00:00.000Z","until":"1970-01-08T00:00:00.000Z","#
+                + #""deferred":2,"dead":1}]}"#)
         #expect(try await Self.call(broker, .get, "/v1/topics").body.hasPrefix(#"{"topics":[{"name":"orders""#))
         #expect(
             try await Self.call(broker, .get, "/v1/subscribers").body.hasPrefix(#"{"subscribers":[{"name":"history""#))
         #expect(
             try await Self.call(broker, .get, "/v1/plugins").body
                 == #"{"plugins":[{"name":"slack","path":"Plugins/slack.lua","version":"1","subscribers":["alerts"]}]}"#)
+    }
+
+    @Test func whyASubscriberStandsStillIsShown() async throws {
+        let broker = FakeBroker()
+        let asked = try await Self.call(
+            broker, .post, "/v1/subscribers/history/pause", #"{"reason":"the warehouse moves"}"#)
+        #expect(asked.status == .noContent)
+        #expect(broker.with { $0.pauseReasons } == ["the warehouse moves"])
+        broker.with {
+            var status = SubscriberStatus(
+                name: "history", method: "pull", state: "paused", backlog: 0, inFlight: 0, retrying: 0, dead: 0,
+                acked: 0,
+                retried: 0, dropped: 0)
+            status.pause = PauseStatus(cause: "hand", since: Timestamp(milliseconds: 0), reason: "the warehouse moves")
+            $0.status.subscribers = [status]
+        }
+        let response = try await Self.call(broker, .get, "/v1/subscribers")
+        #expect(
+            response.body.contains(
+                #""pause":{"cause":"hand","since":"1970-01-01T00:00:00.000Z","reason":"the warehouse moves"}"#))
+    }
+
+    @Test func anOrphanIsForgottenAndARunningSubscriberIsNot() async throws {
+        let broker = FakeBroker()
+        #expect(try await Self.call(broker, .delete, "/v1/subscribers/old").status == .noContent)
+        #expect(broker.with { $0.forgotten } == ["old"])
+        #expect(try await Self.call(broker, .delete, "/v1/subscribers/history").status == .conflict)
     }
 
     @Test func aSubscriberIsPausedAndResumed() async throws {

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+import GRDB
+import Synchronization
+
+/// What is kept of a subscriber that is in no configuration any more.
+package struct Orphan: Hashable, Sendable {
+    package var name: String
+    package var since: Timestamp
+    /// Deliveries that wait for a retry, for their time or behind their key.
+    package var deferred: Int
+    /// Dead letters that nobody has dealt with.
+    package var dead: Int
+
+    package init(name: String, since: Timestamp, deferred: Int, dead: Int) {
+        self.name = name
+        self.since = since
+        self.deferred = deferred
+        self.dead = dead
+    }
+}
+
+extension Ledger {
+    /// Everybody who isn't `running` is an orphan, from now on where it was none before; those that run are none. Blocks.
+    package func setRunning(_ running: Set<String>) throws(Failure) {
+        let now = clock.now().milliseconds
+        try perform(isDurable: true) { [self] db in
+            for (name, id) in shared.withLock({ $0.subscribers }) {
+                let sql =
+                    running.contains(name)
+                    ? "DELETE FROM orphan WHERE subscriber = ?1"
+                    : "INSERT OR IGNORE INTO orphan (subscriber, since) VALUES (?1, ?2)"
+                try db.execute(sql: sql, arguments: running.contains(name) ? [id] : [id, now])
+            }
+        }
+    }
+
+    /// These run, or will in a moment: they can't be purged from here on. Blocks.
+    package func adopt(_ names: [String]) throws(Failure) {
+        try perform(isDurable: false) { [self] db in
+            let known = shared.withLock { $0.subscribers }
+            for id in names.compactMap({ known[$0] }) {
+                try db.execute(sql: "DELETE FROM orphan WHERE subscriber = ?", arguments: [id])
+            }
+        }
+    }
+
+    /// In order of name. Blocks.
+    package func orphans() throws(Failure) -> [Orphan] {
+        try read { db in
+            try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT s.name, o.since, (SELECT count(*) FROM deferred d WHERE d.subscriber = s.id),
+                      (SELECT count(*) FROM dead x WHERE x.subscriber = s.id AND x.redriven IS NULL AND x.resolved IS NULL)
+                    FROM orphan o JOIN subscriber s ON s.id = o.subscriber ORDER BY s.name
+                    """
+            ).map { row in
+                Orphan(name: row[0], since: Timestamp(milliseconds: row[1]), deferred: row[2], dead: row[3])
+            }
+        }
+    }
+
+    /// Forgets an orphan, if it still is one that is older than `moment`; false where it isn't. Blocks.
+    package func purgeOrphan(_ name: String, since moment: Timestamp) throws(Failure) -> Bool {
+        let isGone = Mutex(false)
+        return try perform(isDurable: true, isAlone: true) { [self] db in
+            guard let id = shared.withLock({ $0.subscribers[name] }),
+                try Int.fetchOne(
+                    db, sql: "SELECT 1 FROM orphan WHERE subscriber = ? AND since <= ?",
+                    arguments: [id, moment.milliseconds]) != nil
+            else { return false }
+            try Self.remove(id, db)
+            isGone.withLock { $0 = true }
+            return true
+        } afterwards: { [self] in
+            if isGone.withLock({ $0 }) { shared.withLock { $0.subscribers[name] = nil } }
+        }
+    }
+
+    static func remove(_ subscriber: Int64, _ db: Database) throws {
+        for table in [
+            "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan",
+        ] {
+            try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [subscriber])
+        }
+        try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [subscriber])
+    }
+}
