@@ -61,7 +61,8 @@ struct LeaseTable {
         put(
             row.id,
             Batch(
-                deliveries: deliveries.map { $0 ?? any }, ends: deliveries.map { $0 == nil ? .settled : nil }, live: live,
+                deliveries: deliveries.map { $0 ?? any }, ends: deliveries.map { $0 == nil ? .settled : nil },
+                live: live,
                 expires: row.expires, latest: row.expires, runs: row.runs))
     }
 

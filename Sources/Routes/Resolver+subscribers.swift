@@ -90,7 +90,9 @@ extension Resolver {
         guard let ttl = route.ttl, let line = lines.first(where: { $0.keyword.name == "ttl" }),
             ttl <= route.deliverAfter ?? .zero
         else { return }
-        let hint = route.deliverAfter.map { "write more than \(DurationText.format($0)), which is when it is delivered" }
+        let hint = route.deliverAfter.map {
+            "write more than \(DurationText.format($0)), which is when it is delivered"
+        }
         diagnostics.error(
             .outOfRange, "with this `ttl` nothing would ever be delivered", hint: hint ?? "write for instance: ttl 1h",
             in: line.statement.source, line.values[0].range)

@@ -73,7 +73,9 @@ final class BrokerSimulation {
         var builder = RecordBatchBuilder(topic: .named(topic), key: SubjectKey(), capacity: 256)
         for _ in 0..<count {
             var attributes: [Event.Attribute] = [.init("subject", .string(key))]
-            if random.next() % 8 == 0 { attributes.append(.init("deliverafter", .string("\(random.next() % 4_000)ms"))) }
+            if random.next() % 8 == 0 {
+                attributes.append(.init("deliverafter", .string("\(random.next() % 4_000)ms")))
+            }
             builder.append(Event(id: "e\(random.next())", source: "/test", type: "t", attributes: attributes))
         }
         engine.append(builder.finish()) { [self = Unchecked(self)] result in

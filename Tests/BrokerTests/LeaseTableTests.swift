@@ -87,7 +87,9 @@ struct LeaseTableTests {
         #expect(known == Limits.endedLeasesKept / size)
     }
 
-    @Test(arguments: ["", "-", "a-", "-1", "a", "A-1", "a-1x", "a-+1", "a--1", "+a-1", "zzzzzzzzzzzzz-1", "a-123456789", "é-1"])
+    @Test(arguments: [
+        "", "-", "a-", "-1", "a", "A-1", "a-1x", "a-+1", "a--1", "+a-1", "zzzzzzzzzzzzz-1", "a-123456789", "é-1",
+    ])
     func garbageIsNoLease(_ text: String) {
         #expect(LeaseID(text) == nil)
     }

@@ -295,7 +295,8 @@ struct RoutesTests {
         #expect(broker.with { $0.pauseReasons } == ["the warehouse moves"])
         broker.with {
             var status = SubscriberStatus(
-                name: "history", method: "pull", state: "paused", backlog: 0, inFlight: 0, retrying: 0, dead: 0, acked: 0,
+                name: "history", method: "pull", state: "paused", backlog: 0, inFlight: 0, retrying: 0, dead: 0,
+                acked: 0,
                 retried: 0, dropped: 0)
             status.pause = PauseStatus(cause: "hand", since: Timestamp(milliseconds: 0), reason: "the warehouse moves")
             $0.status.subscribers = [status]

@@ -41,7 +41,8 @@ struct PullTests {
         let deliveries = try answer.object["deliveries"] as? [[String: Any]] ?? []
         return deliveries.map {
             Given(
-                lease: $0["lease"] as? String ?? "", offset: $0["offset"] as? Int ?? -1, attempt: $0["attempt"] as? Int ?? 0)
+                lease: $0["lease"] as? String ?? "", offset: $0["offset"] as? Int ?? -1,
+                attempt: $0["attempt"] as? Int ?? 0)
         }
     }
 
@@ -160,7 +161,8 @@ struct PullTests {
         let server = try await server()
         try await publish(3, to: server)
         let given = try await pull(server, "other", max: 2)
-        #expect(try await settle(server, #"{"ack":["\#(given[0].lease)","\#(given[1].lease)"]}"#, as: "other").count == 2)
+        #expect(
+            try await settle(server, #"{"ack":["\#(given[0].lease)","\#(given[1].lease)"]}"#, as: "other").count == 2)
         let runs = try await server.command("forget", "other", "--yes")
         #expect(runs.code == 2)
         #expect(runs.errors.contains("subscriber \"other\" runs; remove its block"), "\(runs.errors)")
