@@ -74,7 +74,7 @@ extension Ledger {
             guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
                 throw Failure(.unknownSubscriber, "the ledger knows no subscriber \"\(subscriber)\"")
             }
-            for table in ["position", "deferred", "dead", "state", "attempt", "passed"] {
+            for table in LedgerSchema.subscriberTables {
                 try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [id])
             }
             try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [id])

@@ -59,6 +59,7 @@ extension Resolver {
                     case .size(let bytes):
                         positive(bytes > 0, "retain", value, line)
                         topic.retainBytes = bytes
+                    case .word("unsettled"): topic.keepsUnsettled = true
                     default: break
                     }
                 }

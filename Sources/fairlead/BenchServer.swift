@@ -3,6 +3,7 @@
 import ArgumentParser
 import AsyncHTTPClient
 import Foundation
+import Glibc
 import NIOCore
 import NIOHTTP1
 
@@ -46,9 +47,14 @@ final class BenchServer {
         process.waitUntilExit()
     }
 
+    func kill() {
+        Glibc.kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+
     func waitUntilReady() async throws {
         let client = ServerClient(base: "http://127.0.0.1:\(port)")
-        for _ in 0..<400 {
+        for _ in 0..<2_000 {
             if !process.isRunning { break }
             var request = HTTPClientRequest(url: client.base + "/readyz")
             request.method = .GET
@@ -57,7 +63,7 @@ final class BenchServer {
             {
                 return
             }
-            try await Task.sleep(for: .milliseconds(25))
+            try await Task.sleep(for: .milliseconds(5))
         }
         Console.complain("the bench's server does not start")
         throw ExitCode.failure

@@ -93,7 +93,9 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
 
     func offset(at time: Timestamp, in topic: Topic) throws(Failure) -> Offset { 0 }
     func declare(_ topics: [TopicRoute]) throws(Failure) {}
-    func applyRetention() {}
+    func expired() -> [ExpiredRecords] { [] }
+    func drop(_ topic: Topic, before end: Offset) {}
+    func flush() throws(Failure) {}
 
     func commit(_ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void) {
         with { $0.commits.append(Pending(commit: (change, then))) }
