@@ -50,6 +50,7 @@ extension Resolver {
         for line in check(entry.statement.block?.statements ?? [], in: .topic) {
             switch line.keyword.name {
             case "retain":
+                topic.retainPlace = line.statement.place
                 topic.retainAge = nil
                 for value in line.values {
                     switch value.value {

@@ -69,6 +69,12 @@ final class BenchServer {
         throw ExitCode.failure
     }
 
+    /// One past the topic's last offset.
+    func end(_ topic: String) async throws -> Int {
+        let answer = try await ServerClient(base: "http://127.0.0.1:\(port)").send("GET", "/v1/status")
+        return try answer.decoded(Status.Answer.self).topics.first { $0.name == topic }.map { Int($0.end) } ?? 0
+    }
+
     func acked(_ subscriber: String) async throws -> Int {
         let answer = try await ServerClient(base: "http://127.0.0.1:\(port)").send("GET", "/v1/status")
         return try answer.decoded(Status.Answer.self).subscribers.first { $0.name == subscriber }?.acked ?? 0

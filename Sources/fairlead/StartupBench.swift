@@ -17,29 +17,32 @@ struct StartupBench {
 
     func run() async throws -> [Figure] {
         var figures: [Figure] = []
-        figures.append(try await start("start on an empty data folder") { try fill($0) })
-        figures.append(try await start("start with \(events) events, after a clean stop") { _ in })
-        figures.append(try await start("start with \(events) events, after kill -9", isKilled: true) { _ in })
+        figures.append(try await start("start on an empty data folder", isKilled: true) { try fill($0) })
         figures.append(
-            try await start("start with \(events) events, after kill -9, once more", isKilled: true) { _ in })
+            try await start("start with \(events) events, after kill -9 in the middle of it") { server in
+                // What was asked for, rounded up to whole requests.
+                let count = try await server.end("plain")
+                guard count >= events else { throw LoadConnection.Failed(what: "only \(count) events are there") }
+            })
+        figures.append(try await start("start with \(events) events, after a clean stop") { _ in })
         return figures
     }
 
-    /// - Parameter isKilled: the one before ended by SIGKILL, so this one is preceded by one that does.
+    /// - Parameter isKilled: how the server ends, when `body` is done with it.
     private func start(
-        _ name: String, isKilled: Bool = false, _ body: (BenchServer) throws -> Void
+        _ name: String, isKilled: Bool = false, _ body: (BenchServer) async throws -> Void
     ) async throws -> Figure {
-        if isKilled {
-            let victim = try BenchServer(folder: folder)
-            try await victim.waitUntilReady()
-            victim.kill()
-        }
         let begin = ContinuousClock.now
         let server = try BenchServer(folder: folder)
         try await server.waitUntilReady()
         let seconds = (ContinuousClock.now - begin) / .seconds(1)
-        try body(server)
-        server.stop()
+        do {
+            try await body(server)
+        } catch {
+            server.kill()
+            throw error
+        }
+        if isKilled { server.kill() } else { server.stop() }
         return Figure(name: name, seconds: seconds)
     }
 }

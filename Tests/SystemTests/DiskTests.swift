@@ -212,16 +212,20 @@ import Testing
         #expect((try pulled.object["deliveries"] as? [[String: Any]])?.count == 60)
     }
 
-    @Test func retentionThatTakesUnsettledEventsIsAnnouncedOnAlert() async throws {
+    @Test func aTopicWhoseFilesWereRemovedIsNamedAndGoesOnAtItsNewStart() async throws {
         let server = try await stopped()
-        // Gone while nobody looked, as by a retention whose report was lost, or by hand.
-        let first = try segment(server)
-        try FileManager.default.removeItem(at: first)
-        let index = first.deletingPathExtension().appendingPathExtension("idx")
-        if FileManager.default.fileExists(atPath: index.path) { try FileManager.default.removeItem(at: index) }
-        let verified = try await server.command("verify")
-        #expect(verified.output.contains("of a topic without files") || verified.code == 0, "\(verified.output)")
         try await server.start()
+        let taken = try await server.command("pull", "accounting", "--max", "10")
+        #expect(taken.code == 0, "\(taken.errors)")
+        server.signal(SIGTERM)
+        try await eventually("the process has ended") { !server.process.isRunning }
+        try FileManager.default.removeItem(at: server.folder.appendingPathComponent("data/journal/orders"))
+        let verified = try await server.command("verify")
+        #expect(verified.code == 1)
+        #expect(
+            verified.output.contains(#"subscriber "accounting" is in topic "orders" at 10"#), "\(verified.output)")
+        try await server.start()
+        #expect(server.output.contains("A topic ends before a subscriber's position"))
         let answer = try await server.post("/v1/topics/orders/events", events(1, 10), type: "application/x-ndjson")
         #expect(answer.status == 202)
         let pulled = try await server.post("/v1/subscribers/accounting/pull", #"{"max":100,"wait":"5s"}"#)
