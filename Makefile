@@ -62,6 +62,7 @@ bench: release
 	swift build -c release --product matching-bench
 	.build/release/matching-bench
 	$(RELEASE) bench
+	$(RELEASE) bench --startup --events 2000000 --batch 1000
 
 # Of each fuzzer. What it finds is left in .build/fuzz, what it learned in .build/corpus.
 FUZZ_SECONDS := 600

@@ -28,6 +28,8 @@ extension Journal {
     /// The segments that retention doesn't keep, from the oldest on, in order of topic; ``drop(_:before:)`` removes them.
     /// Blocks on the disk.
     package func expired() -> [Expired] {
+        // A closed journal's folder may be somebody else's by now.
+        guard queue.withLock({ $0.isOpen }) else { return [] }
         let now = clock.now()
         let logs = logs.withLock { Array($0.values) }.sorted { $0.topic.name < $1.topic.name }
         return logs.compactMap { log in
@@ -57,7 +59,7 @@ extension Journal {
     /// Removes the topic's sealed segments that end at `end` or before. Blocks on the disk.
     @discardableResult
     package func drop(_ topic: Topic, before end: Offset) -> Dropped? {
-        guard let log = logs.withLock({ $0[topic] }) else { return nil }
+        guard queue.withLock({ $0.isOpen }), let log = logs.withLock({ $0[topic] }) else { return nil }
         let dropped = log.view.withLock { view in
             let dropped = Array(view.sealed.prefix { $0.end <= end })
             view.sealed.removeFirst(dropped.count)
