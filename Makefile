@@ -66,6 +66,7 @@ bench: release
 	swift build -c release --product scripting-bench
 	.build/release/scripting-bench
 	$(RELEASE) bench
+	$(RELEASE) bench --startup --events 2000000 --batch 1000
 
 # Of each fuzzer. What it finds is left in .build/fuzz, what it learned in .build/corpus.
 FUZZ_SECONDS := 600

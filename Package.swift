@@ -190,7 +190,7 @@ let package = Package(
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "Broker", "Filtering", "Ledger", "Routes", "Events", "CFairlead",
+                "Broker", "Filtering", "Journal", "Ledger", "Routes", "Events", "CFairlead",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

@@ -21,8 +21,10 @@ package final class Broker: Sendable {
     private let routingBytes = Atomic(0)
     private let started: Timestamp
     /// For work that blocks: reading the journal and the ledger.
-    private let disk = DispatchQueue(label: "fairlead.disk", attributes: .concurrent)
+    let disk = DispatchQueue(label: "fairlead.disk", attributes: .concurrent)
     private let keeping = Mutex(KeepSettings())
+    /// Topics of which `unless unsettled` keeps more than `retain` says, and for whom.
+    let held = Mutex<[Topic: String]>([:])
     private let reloads = Mutex<[Task<Void, Never>]>([])
     /// The one stop there is, once somebody has asked for it.
     private let stopping = Mutex<Task<Void, Never>?>(nil)
@@ -57,7 +59,6 @@ package final class Broker: Sendable {
         }
         thread.start()
         try await apply(generation)
-        try await blocking { () throws(Failure) in try self.fillDedupeWindows() }
         perform { core in core.drainOutbox() }
         retention()
     }
@@ -75,6 +76,7 @@ package final class Broker: Sendable {
         keeping.withLock { $0 = table.keep }
         try await blocking { () throws(Failure) in try self.engine.setRunning(Set(table.subscribers.map(\.name))) }
         topics.replace(table.topics.filter { !Topic.named($0.name).isSystem })
+        fillDedupeWindows()
         guard !stopping.isEmpty else { return }
         let task = Task {
             await withTaskGroup { group in
@@ -158,6 +160,15 @@ package final class Broker: Sendable {
         do {
             let range = try await append(duplicates == 0 ? batch : batch.selecting(places))
             dedupe.ended(pairs, succeeded: true, now: clock.now())
+            let forgotten = dedupe.takeForgotten()
+            if forgotten > 0 {
+                if topic.forgotten.isFirst {
+                    log.warning(
+                        "A topic's `dedupe` remembers fewer events than came in its time; older ones would be accepted again",
+                        metadata: ["topic": "\(topic.topic)", "remembered": "\(Limits.dedupeEventsMax)"])
+                }
+                topic.forgotten.add(forgotten)
+            }
             topic.published.increment(by: places.count)
             return Published(
                 accepted: places.count, first: range.lowerBound, last: range.upperBound, duplicates: duplicates)
@@ -299,15 +310,37 @@ package final class Broker: Sendable {
         }.get()
     }
 
-    private func fillDedupeWindows() throws(Failure) {
+    /// Starts to read back what windows that are new must know. Until a window knows it, publishers to its topic wait;
+    /// nobody else does.
+    private func fillDedupeWindows() {
         for topic in topics.all {
-            guard let dedupe = topic.dedupe, let length = topic.route.dedupe else { continue }
-            var at = try engine.offset(at: clock.now() - length, in: topic.topic)
-            while let batch = try engine.read(
-                topic.topic, from: at, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
+            guard let dedupe = topic.dedupe, dedupe.beginFilling() else { continue }
+            disk.async { [self] in fill(dedupe, of: topic) }
+        }
+    }
+
+    private func fill(_ dedupe: PublishedTopic.Dedupe, of topic: PublishedTopic) {
+        do {
+            let bounds = engine.bounds(of: topic.topic)
+            // More than a window holds needn't be read.
+            let newest = bounds.end - min(bounds.end, Offset(Limits.dedupeEventsMax))
+            var at = max(newest, try engine.offset(at: clock.now() - dedupe.length, in: topic.topic))
+            while at < bounds.end,
+                let batch = try engine.read(
+                    topic.topic, from: at, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
             {
                 dedupe.remember(batch)
                 at = batch.last + 1
+            }
+            dedupe.filled()
+        } catch {
+            log.error(
+                "What `dedupe` must know can't be read; publishers wait, trying again",
+                metadata: ["topic": "\(topic.topic)", "error": "\(error)"])
+            disk.asyncAfter(deadline: .now() + Limits.readRetryDelay.seconds) { [weak self] in
+                guard let self else { return }
+                guard !isDraining.load(ordering: .relaxed) else { return dedupe.filled() }
+                fill(dedupe, of: topic)
             }
         }
     }
@@ -326,10 +359,12 @@ package final class Broker: Sendable {
     private func retention() {
         disk.asyncAfter(deadline: .now() + Limits.retentionInterval.seconds) { [weak self] in
             guard let self, !isDraining.load(ordering: .relaxed) else { return }
-            engine.applyRetention()
             forgetOld()
             purgeOrphans(since: clock.now() - Limits.orphanKept)
-            retention()
+            Task {
+                await self.applyRetention()
+                self.retention()
+            }
         }
     }
 }

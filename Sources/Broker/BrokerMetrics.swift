@@ -16,6 +16,21 @@ struct BrokerMetrics {
         Counter(label: "fairlead_events_duplicate_total", dimensions: [("topic", topic)])
     }
 
+    /// What `dedupe` forgot before its time, as it was full.
+    static func forgotten(topic: String) -> Counter {
+        Counter(label: "fairlead_dedupe_forgotten_total", dimensions: [("topic", topic)])
+    }
+
+    /// Events that a subscriber was to get and that are gone.
+    static func lost(subscriber: String, topic: String) -> Counter {
+        Counter(label: "fairlead_events_lost_total", dimensions: [("subscriber", subscriber), ("topic", topic)])
+    }
+
+    /// Records that retention has removed.
+    static func expired(topic: String) -> Counter {
+        Counter(label: "fairlead_events_expired_total", dimensions: [("topic", topic)])
+    }
+
     static func rejected(topic: String, reason: String) -> Counter {
         Counter(label: "fairlead_events_rejected_total", dimensions: [("topic", topic), ("reason", reason)])
     }

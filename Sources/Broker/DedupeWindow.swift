@@ -8,6 +8,8 @@ package import Events
 /// Pure. A pair is *pending* from ``admit(_:now:)`` until its append has succeeded or failed.
 package struct DedupeWindow {
     package let length: Duration
+    private let eventsMax: Int
+    private var forgotten = 0
     private var seen: [Pair: Timestamp?] = [:]
     private var order: Deque<(Pair, Timestamp)> = []
 
@@ -21,8 +23,15 @@ package struct DedupeWindow {
         }
     }
 
-    package init(length: Duration) {
+    package init(length: Duration, eventsMax: Int = Limits.dedupeEventsMax) {
         self.length = length
+        self.eventsMax = eventsMax
+    }
+
+    /// How many pairs it forgot before their time, as it holds no more, since it was asked last.
+    package mutating func takeForgotten() -> Int {
+        defer { forgotten = 0 }
+        return forgotten
     }
 
     package enum Admission {
@@ -69,13 +78,15 @@ package struct DedupeWindow {
     private mutating func remember(_ pair: Pair, _ time: Timestamp) {
         seen.updateValue(time, forKey: pair)
         order.append((pair, time))
+        if order.count > eventsMax { evict(time) }
     }
 
     private mutating func evict(_ now: Timestamp) {
         while let (pair, time) = order.first,
-            time + length < now || order.count > Limits.dedupeEventsMax
+            time + length < now || order.count > eventsMax
         {
             order.removeFirst()
+            if time + length >= now { forgotten += 1 }
             if seen[pair] == .some(.some(time)) { seen[pair] = nil }
         }
     }

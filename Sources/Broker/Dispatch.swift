@@ -91,15 +91,14 @@ extension BrokerCore {
         guard let subscriber = subscribers[name], subscriber.life == life else { return }
         let now = clock.now()
         var round = LedgerRound()
+        var gone: [DeliveryID] = []
         for (id, result) in read {
             switch result {
             case .success(let record?):
                 subscriber.state.resume(record, id: id, now: now)
             case .success(nil):
-                log.error(
-                    "A delivery that waited for its retry is lost: retention has removed its record",
-                    metadata: ["subscriber": "\(name)", "topic": "\(id.topic)", "offset": "\(id.offset)"])
                 subscriber.state.lost(id, now: now, into: &round)
+                gone.append(id)
             case .failure(let failure):
                 log.error(
                     "A record can't be read, trying again",
@@ -107,7 +106,14 @@ extension BrokerCore {
                 subscriber.state.postpone(id, until: now + Limits.readRetryDelay)
             }
         }
-        if !round.isEmpty { commit(subscriber, round) }
+        if !gone.isEmpty {
+            let losses = Dictionary(grouping: gone, by: \.topic).map { topic, ids in
+                Loss(topic: topic, offsets: ids.map(\.offset), cause: .goneBeforeRetry)
+            }
+            report(losses, of: subscriber, round)
+        } else if !round.isEmpty {
+            commit(subscriber, round)
+        }
         dispatch(subscriber)
     }
 
@@ -135,12 +141,7 @@ extension BrokerCore {
         switch result {
         case .success(let batch?) where batch.count > 0:
             if batch.first > from {
-                log.error(
-                    "A subscriber missed records that retention or damage has taken",
-                    metadata: [
-                        "subscriber": "\(name)", "topic": "\(topic)", "from": "\(from)", "to": "\(batch.first)",
-                    ])
-                subscriber.state.skip(topic, to: batch.first)
+                skipGone(subscriber, topic, to: batch.first)
             }
             var matching: [Int32] = []
             for index in 0..<batch.count {
@@ -153,7 +154,7 @@ extension BrokerCore {
             dispatch(subscriber)
         case .success:
             // Nothing left up to the end: what was there is gone.
-            subscriber.state.skip(topic, to: end(of: topic).offset)
+            skipGone(subscriber, topic, to: end(of: topic).offset)
             dispatch(subscriber)
         case .failure(let failure):
             log.error(

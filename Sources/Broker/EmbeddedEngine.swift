@@ -62,8 +62,16 @@ package final class EmbeddedEngine: Engine {
         }
     }
 
-    package func applyRetention() {
-        _ = journal.applyRetention()
+    package func expired() -> [ExpiredRecords] {
+        journal.expired().map { ExpiredRecords(topic: $0.topic, segments: $0.segments) }
+    }
+
+    package func drop(_ topic: Topic, before end: Offset) {
+        journal.drop(topic, before: end)
+    }
+
+    package func flush() throws(Failure) {
+        try ledger.flush()
     }
 
     package func commit(
@@ -104,6 +112,10 @@ package final class EmbeddedEngine: Engine {
 
     package func purgeOrphan(_ subscriber: String, since moment: Timestamp) throws(Failure) -> Bool {
         try ledger.purgeOrphan(subscriber, since: moment)
+    }
+
+    package func lowestDeferred(in topic: Topic) throws(Failure) -> (subscriber: String, offset: Offset)? {
+        try ledger.lowestDeferred(in: topic.name)
     }
 
     package func rename(_ old: String, to new: String) throws(Failure) {

@@ -30,8 +30,12 @@ package protocol Engine: AnyObject, Sendable {
     /// Makes the topics exist, with their retention and sync settings. *Blocks.*
     func declare(_ topics: [TopicRoute]) throws(Failure)
 
-    /// Removes whole segments past their retention. *Blocks.*
-    func applyRetention()
+    /// Whole segments that retention doesn't keep. *Blocks.*
+    func expired() -> [ExpiredRecords]
+    /// Removes the records of `topic` below `end`, which is where one of those segments ends. *Blocks.*
+    func drop(_ topic: Topic, before end: Offset)
+    /// Returns when all changes handed over before are written. *Blocks.*
+    func flush() throws(Failure)
 
     /// Applies a change, all of it or nothing, after those handed over before. Kept and tried again while the disk
     /// refuses it; `then` is called when it is written.
@@ -47,6 +51,8 @@ package protocol Engine: AnyObject, Sendable {
     func subscribers() throws(Failure) -> [String]
     /// *Blocks.*
     func load(_ subscriber: String, scheduledMax: Int) throws(Failure) -> SubscriberLedger
+    /// The lowest offset of `topic` that any subscriber's retry or scheduled delivery needs. *Blocks.*
+    func lowestDeferred(in topic: Topic) throws(Failure) -> (subscriber: String, offset: Offset)?
     /// Scheduled deliveries from a place in their order on. *Blocks.*
     func scheduled(of subscriber: String, from place: SchedulePlace, limit: Int) throws(Failure) -> [Deferred]
     /// *Blocks.*
@@ -90,6 +96,17 @@ package protocol Engine: AnyObject, Sendable {
 
     /// Writes what is still unwritten and closes. *Blocks.*
     func close()
+}
+
+package struct ExpiredRecords: Sendable {
+    package var topic: Topic
+    /// The offsets of each segment, the oldest first.
+    package var segments: [Range<Offset>]
+
+    package init(topic: Topic, segments: [Range<Offset>]) {
+        self.topic = topic
+        self.segments = segments
+    }
 }
 
 package struct TopicBounds: Hashable, Sendable {

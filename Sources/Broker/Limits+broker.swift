@@ -79,11 +79,16 @@ extension Limits {
     /// Pulls and tails waiting at once; each holds a connection.
     package static let pollersMax = 4_096
 
-    /// Remembered (source, id) pairs of one topic with `dedupe`; about 100 bytes each.
+    /// Remembered (source, id) pairs of one topic with `dedupe`; about 100 bytes each. Where more came within its time,
+    /// the oldest are forgotten, and counted.
     package static let dedupeEventsMax = 1_000_000
 
     /// How often whole segments past their retention are looked for.
     package static let retentionInterval: Duration = .seconds(30)
+
+    /// Segments that retention removes in one go: each go is one report to a subscriber that loses events by it, and
+    /// holds the offsets of those events.
+    package static let retentionSegments = 8
 
     /// Dead letters of one run under way at once: enough to keep a subscriber busy, few enough that a fault that all
     /// have stops the run early.

@@ -39,6 +39,7 @@ final class PublishedTopic: Sendable {
     let dedupe: Dedupe?
     let published: Counter
     let duplicates: Counter
+    let forgotten: Forgotten
 
     init(_ route: TopicRoute, dedupe: Dedupe?) {
         self.route = route
@@ -46,31 +47,83 @@ final class PublishedTopic: Sendable {
         target = PublishTarget(topic: topic, key: route.keyExtractor)
         published = BrokerMetrics.published(topic: route.name)
         duplicates = BrokerMetrics.duplicates(topic: route.name)
+        forgotten = Forgotten(BrokerMetrics.forgotten(topic: route.name))
         self.dedupe = dedupe ?? route.dedupe.map { Dedupe(length: $0) }
     }
 
-    /// A topic's window, with those who wait for an append of somebody else's.
-    final class Dedupe: Sendable {
-        private struct State {
-            var window: DedupeWindow
-            var waiting: [CheckedContinuation<Void, Never>] = []
+    /// Counts what a window forgot before its time, and knows whether that was told.
+    final class Forgotten: Sendable {
+        private let counter: Counter
+        private let isTold = Atomic(false)
+
+        init(_ counter: Counter) {
+            self.counter = counter
         }
 
+        /// True once.
+        var isFirst: Bool { !isTold.exchange(true, ordering: .relaxed) }
+
+        func add(_ count: Int) {
+            counter.increment(by: count)
+        }
+    }
+
+    /// A topic's window, with those who wait for an append of somebody else's, or for the window to be filled.
+    final class Dedupe: Sendable {
+        private enum Filling {
+            case empty, underway, done
+        }
+
+        private struct State {
+            var window: DedupeWindow
+            var filling = Filling.empty
+            var waiting: [CheckedContinuation<Void, Never>] = []
+
+            mutating func admit(_ batch: RecordBatch, now: Timestamp, peeking: Bool = false) -> DedupeWindow.Admission {
+                filling == .done ? window.admit(batch, now: now, peeking: peeking) : .wait
+            }
+        }
+
+        let length: Duration
         private let state: Mutex<State>
 
         init(length: Duration) {
+            self.length = length
             state = Mutex(State(window: DedupeWindow(length: length)))
+        }
+
+        /// True for the one who is to fill it.
+        func beginFilling() -> Bool {
+            state.withLock { state in
+                defer { if state.filling == .empty { state.filling = .underway } }
+                return state.filling == .empty
+            }
+        }
+
+        /// It knows what was accepted before.
+        func filled() {
+            let waiting = state.withLock { state in
+                state.filling = .done
+                defer { state.waiting = [] }
+                return state.waiting
+            }
+            for continuation in waiting { continuation.resume() }
+        }
+
+        /// How many it forgot before their time since it was asked last.
+        func takeForgotten() -> Int {
+            state.withLock { $0.window.takeForgotten() }
         }
 
         func admit(_ batch: RecordBatch, now: Timestamp) async -> (places: [Int], pairs: [DedupeWindow.Pair]) {
             while true {
-                if case .append(let places, let pairs) = state.withLock({ $0.window.admit(batch, now: now) }) {
+                if case .append(let places, let pairs) = state.withLock({ $0.admit(batch, now: now) }) {
                     return (places, pairs)
                 }
                 await withCheckedContinuation { continuation in
                     // The append that was pending may have ended between the two locks.
                     let isOver = state.withLock { state in
-                        guard case .wait = state.window.admit(batch, now: now, peeking: true) else { return true }
+                        guard case .wait = state.admit(batch, now: now, peeking: true) else { return true }
                         state.waiting.append(continuation)
                         return false
                     }

@@ -119,8 +119,18 @@ extension BrokerCore {
         guard let ledger = preparation.ledgers[subscriber.name] else { return }
         for position in ledger.positions {
             let topic = Topic.named(position.topic)
-            subscriber.state.open(
-                Feed(end: end(of: topic), position: position.position, settled: position.settled))
+            let end = end(of: topic)
+            guard position.position <= end.offset else {
+                log.error(
+                    "A topic ends before a subscriber's position: its files were removed, or are an older copy; what is published from now on is delivered",
+                    metadata: [
+                        "subscriber": "\(subscriber.name)", "topic": "\(topic)", "position": "\(position.position)",
+                        "end": "\(end.offset)",
+                    ])
+                subscriber.state.open(Feed(end: end, position: end.offset))
+                continue
+            }
+            subscriber.state.open(Feed(end: end, position: position.position, settled: position.settled))
         }
         let dead = preparation.dead[subscriber.name]
         subscriber.counts.dead = dead?.count ?? 0
@@ -162,6 +172,7 @@ extension BrokerCore {
             isNew = true
         }
         if isNew { commit(subscriber, LedgerRound(), needsSync: true) }
+        for topic in wanted { skipGone(subscriber, topic, to: engine.bounds(of: topic).first) }
     }
 
     /// Which subscribers of `next` are not running, and so must be read from the ledger.

@@ -381,7 +381,27 @@ package struct SubscriberState {
         reading -= 1
         round.finished.append(id)
         if let deadLetter = entry.deadLetter { round.resolved.append(ResolvedLetter(deadLetter, .lost)) }
-        if settings.ordered, let key = entry.key { release(key: key, now: now, into: &round) }
+        guard settings.ordered, let key = entry.key else { return }
+        if entry.due == nil {
+            // It was parked: whoever it waited for still holds the key.
+            keys[key]?.parked.removeAll { $0 == id }
+            if keys[key]?.isIdle == true { keys[key] = nil }
+        } else {
+            release(key: key, now: now, into: &round)
+        }
+    }
+
+    /// Deferred deliveries whose record is read from the journal again, by offset, below `end`.
+    package func deferred(in topic: Topic, before end: Offset) -> [DeliveryID] {
+        deferred.filter { id, row in
+            id.topic == topic && id.offset < end && row.deadLetter == nil && !row.isUnderway
+        }.keys.sorted { $0.offset < $1.offset }
+    }
+
+    /// The lowest offset of `topic` whose record is still needed; nil where the subscriber doesn't take from it.
+    package func unsettledFloor(of topic: Topic) -> Offset? {
+        let waiting = deferred.lazy.filter { $0.key.topic == topic && $0.value.deadLetter == nil }.map(\.key.offset)
+        return [feeds[topic]?.position, waiting.min()].compactMap { $0 }.min()
     }
 
     /// Reading failed for now: try again at `time`.

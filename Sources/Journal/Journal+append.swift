@@ -242,7 +242,8 @@ extension Journal {
         }
         return Failure(
             .storage,
-            "topic \"\(topic)\" takes no events since its disk failed (\(error)): check the disk, then reopen it")
+            "topic \"\(topic)\" takes no events since its disk failed (\(error)): check the disk, then restart fairlead"
+        )
     }
 
     // MARK: Sync intervals

@@ -81,7 +81,11 @@ package final class Journal: Sendable {
             throw Failure(.storage, "the journal in \(folder) can't be opened: \(error)")
         }
         for name in names.sorted() where Self.isTopicName(name) {
-            try openLog(Topic.named(name))
+            if isFolder("\(folder)/\(name)") {
+                try openLog(Topic.named(name))
+            } else {
+                note(RecoveryNote(.foreignFile, topic: Topic.named(name), file: "\(folder)/\(name)"))
+            }
         }
         queue.withLock { $0.isOpen = true }
         if writing == .thread {
@@ -124,6 +128,16 @@ package final class Journal: Sendable {
                 throw Failure(.storage, "topic \"\(topic)\" can't be created: \(error)")
             }
             try openLog(topic)
+        }
+    }
+
+    /// True also where that can't be told: opening says why.
+    private func isFolder(_ path: String) -> Bool {
+        do {
+            _ = try storage.list(path)
+            return true
+        } catch {
+            return !error.isNoFolder
         }
     }
 

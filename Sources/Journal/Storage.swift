@@ -89,6 +89,8 @@ package struct StorageError: Error, Hashable, Sendable, CustomStringConvertible 
     /// No space or no quota is left: it may pass by itself.
     package var isFull: Bool { errno == ENOSPC || errno == EDQUOT }
     package var isMissing: Bool { errno == ENOENT }
+    /// A file where a folder was expected.
+    package var isNoFolder: Bool { errno == ENOTDIR }
 
     package var description: String { "\(call) \(path): \(String(cString: strerror(errno)))" }
 }

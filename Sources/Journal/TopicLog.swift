@@ -177,7 +177,11 @@ final class TopicLog: @unchecked Sendable {
                 try roll(now: now, log: log)
             }
             if writer.allocated > writer.position { try writer.file.truncate(writer.position) }
-            try writeIndex(end: nil)
+            // Up to here everything was acknowledged: whatever is wrong there at the next opening is damage.
+            let isEmpty = writer.position == SegmentHeader.byteCount
+            try writeIndex(
+                end: isEmpty
+                    ? nil : IndexPoint(offset: writer.nextOffset, position: writer.position, time: writer.lastTime))
         } catch {
             log.warning("Topic not closed cleanly", metadata: ["topic": "\(topic)", "error": "\(error)"])
         }

@@ -179,8 +179,7 @@ struct TopicRecovery {
         }
         if let known = end {
             // Where it says less than the next segment knows of, there may be more.
-            let walk = RecordWalk(segment.file, from: known.position, expecting: known.offset, limit: size)
-            let isShort = try known.offset < next.header.previousEnd && walk.peek() != nil
+            let isShort = known.offset < next.header.previousEnd && known.position < size
             if known.position > size || isShort { end = nil }
         }
         let sound = try end ?? rebuildIndex(of: segment, size: size, before: next.first)
@@ -231,28 +230,37 @@ struct TopicRecovery {
         case torn
     }
 
+    private enum Ending {
+        case clean
+        /// From there on nothing was acknowledged.
+        case torn
+        /// What was acknowledged can't be read up to the end; offsets below this one were used.
+        case damaged(Offset)
+    }
+
     /// Walks to the end of the records; adds a point every ``Limits/indexIntervalBytes``. `judge` is asked about bad bytes
     /// that aren't only zeros to the end.
     private mutating func walkOn(
-        _ walk: RecordWalk, segment: Segment, points: inout [IndexPoint], judge: (_ position: Int) -> Verdict
-    ) throws -> (position: Int, next: Offset, time: Timestamp?, isTorn: Bool) {
+        _ walk: RecordWalk, segment: Segment, points: inout [IndexPoint], knownEnd: Offset? = nil,
+        judge: (_ position: Int) -> Verdict
+    ) throws -> (position: Int, next: Offset, time: Timestamp?, ending: Ending) {
         var time: Timestamp?
         while true {
             let position = walk.position
             switch try walk.next() {
             case .end:
-                return (position, walk.expected, time, false)
+                return (position, walk.expected, time, .clean)
             case .record(let found):
                 time = found.time
                 if points.last.map({ position - $0.position >= Limits.indexIntervalBytes }) ?? true {
                     points.append(IndexPoint(offset: found.offset, position: position, time: found.time))
                 }
             case .bad:
-                if try walk.isZeroToEnd() { return (position, walk.expected, time, false) }
-                guard case .damage(let bound) = judge(position) else { return (position, walk.expected, time, true) }
+                if try walk.isZeroToEnd() { return (position, walk.expected, time, .clean) }
+                guard case .damage(let bound) = judge(position) else { return (position, walk.expected, time, .torn) }
                 let expected = walk.expected
                 let goesOn = try walk.skipDamage(before: bound)
-                var next = bound
+                var next = bound == .max ? max(expected, knownEnd ?? 0) : bound
                 if goesOn, let found = try walk.peek() { next = found.offset }
                 holes[segment.first, default: []].append(
                     TopicLog.Hole(positions: position..<walk.position, next: next))
@@ -261,7 +269,10 @@ struct TopicRecovery {
                         .damagedRecords, topic: topic, file: TopicLog.logPath(folder, segment.first),
                         lost: expected..<max(expected, next), bytes: walk.position - position))
                 // What is gone is reported: it isn't missing a second time.
-                if !goesOn { return (position, max(expected, next), time, false) }
+                if !goesOn {
+                    return bound == .max
+                        ? (position, expected, time, .damaged(next)) : (position, max(expected, next), time, .clean)
+                }
             }
         }
     }
@@ -271,9 +282,10 @@ struct TopicRecovery {
     private mutating func resume(_ segment: Segment) throws -> TopicLog {
         let size = try segment.file.size()
         let path = TopicLog.logPath(folder, segment.first)
-        var points = try index(of: segment.first)?.points ?? []
-        points.removeAll { $0.position >= size }
+        let index = try index(of: segment.first)
+        var points = index?.points ?? []
         let known = points
+        points.removeAll { $0.position >= size }
         // Points are written after a sync: where one doesn't lead to a record, the record is damaged.
         while let last = points.last {
             let walk = RecordWalk(segment.file, from: last.position, expecting: last.offset, limit: size)
@@ -284,14 +296,30 @@ struct TopicRecovery {
         let walk = RecordWalk(
             segment.file, from: start?.position ?? SegmentHeader.byteCount, expecting: start?.offset ?? segment.first,
             limit: size)
-        let tail = try walkOn(walk, segment: segment, points: &points) { position in
-            known.contains { $0.position > position } ? .damage(before: .max) : .torn
+        // What the index knows of was synced, so it was acknowledged: bad bytes there are no torn write.
+        let acknowledged = max(known.last.map { $0.position + 1 } ?? 0, index?.end?.position ?? 0)
+        let knownEnd = max(known.last.map { $0.offset + 1 } ?? segment.first, index?.end?.offset ?? segment.first)
+        let tail = try walkOn(walk, segment: segment, points: &points, knownEnd: knownEnd) { position in
+            position < acknowledged ? .damage(before: .max) : .torn
         }
         var allocated = size
-        if tail.isTorn {
+        switch tail.ending {
+        case .clean:
+            if tail.next < knownEnd {
+                report(RecoveryNote(.missing, topic: topic, file: path, lost: tail.next..<knownEnd))
+            }
+        case .torn:
             try cutTail(of: segment, at: tail.position, expected: tail.next, walk: walk, size: size, path: path)
             allocated = tail.position
+        case .damaged(let next):
+            floor = max(floor, next)
+            let rest = try segment.file.bytes(at: tail.position, count: size - tail.position)
+            try writeAside(rest[...], to: "\(folder)/\(TopicLog.name(segment.first)).\(tail.position).damaged")
+            try segment.file.truncate(tail.position)
+            try segment.file.sync()
+            allocated = tail.position
         }
+        floor = max(floor, knownEnd)
         let lastTime = tail.time ?? points.last?.time ?? sealed.last?.lastTime ?? .distantPast
         let view = TopicLog.View(
             sealed: sealed, activeFirst: segment.first, active: segment.file, activeByteCount: tail.position,
@@ -301,7 +329,7 @@ struct TopicRecovery {
             isRelaxed: segment.header.isRelaxed, position: tail.position, syncedPosition: tail.position,
             allocated: allocated, nextOffset: tail.next, syncedOffset: tail.next, firstTime: points.first?.time,
             lastTime: lastTime, lastPointPosition: points.last?.position ?? 0, index: nil,
-            checkpointPosition: known.last?.position ?? SegmentHeader.byteCount)
+            checkpointPosition: min(known.last?.position ?? SegmentHeader.byteCount, tail.position))
         try rewrite(segment.file, from: known.last?.position ?? SegmentHeader.byteCount, to: tail.position)
         return TopicLog(
             topic: topic, folder: folder, storage: storage, segmentBytesMax: segmentBytesMax, view: view,

@@ -80,9 +80,7 @@ extension Ledger {
     }
 
     static func remove(_ subscriber: Int64, _ db: Database) throws {
-        for table in [
-            "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan",
-        ] {
+        for table in LedgerSchema.subscriberTables {
             try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [subscriber])
         }
         try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [subscriber])

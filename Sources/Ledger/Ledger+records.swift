@@ -81,6 +81,21 @@ extension Ledger {
         }
     }
 
+    /// The lowest offset that a row of any subscriber needs of a topic, all changes handed over before included; rows of
+    /// dead letters have their records with them. Blocks.
+    package func lowestDeferred(in topic: String) throws(Failure) -> (subscriber: String, offset: Offset)? {
+        try flush()
+        return try read { db in
+            try Row.fetchOne(
+                db,
+                sql: """
+                    SELECT subscriber.name, offset FROM deferred JOIN subscriber ON subscriber.id = deferred.subscriber
+                    WHERE topic = ? AND dead IS NULL ORDER BY offset LIMIT 1
+                    """, arguments: [topic]
+            ).map { ($0[0], $0.offset(1)) }
+        }
+    }
+
     /// Scheduled deliveries from a place in their order on, the first due first, all changes handed over before
     /// included. Blocks.
     package func scheduled(

@@ -359,8 +359,11 @@ package final class Ledger: Sendable {
                 try step()
                 pause = Limits.ledgerRetryPauseMin
             } catch {
-                // Closing doesn't wait for a disk that fails.
-                if queue.wait(timeout: pause, { $0.isOpen ? nil : true }) == true { return }
+                // Closing doesn't wait for a disk that fails; it tries once more, as there may be room by now.
+                if queue.wait(timeout: pause, { $0.isOpen ? nil : true }) == true {
+                    while (try? step()) == true {}
+                    return
+                }
                 pause = min(pause * 2, Limits.ledgerRetryPauseMax)
             }
         }

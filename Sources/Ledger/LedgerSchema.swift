@@ -7,6 +7,13 @@ enum LedgerSchema {
     /// Tells our files from other SQLite databases: "FLLG".
     static let applicationID: Int32 = 0x464C_4C47
 
+    /// What belongs to one subscriber, by its number.
+    static let subscriberTables = [
+        "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan",
+    ]
+
+    static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file"]
+
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1") { db in

@@ -50,6 +50,7 @@ extension Resolver {
         for line in check(entry.statement.block?.statements ?? [], in: .topic) {
             switch line.keyword.name {
             case "retain":
+                topic.retainPlace = line.statement.place
                 topic.retainAge = nil
                 for value in line.values {
                     switch value.value {
@@ -59,6 +60,7 @@ extension Resolver {
                     case .size(let bytes):
                         positive(bytes > 0, "retain", value, line)
                         topic.retainBytes = bytes
+                    case .word("unsettled"): topic.keepsUnsettled = true
                     default: break
                     }
                 }

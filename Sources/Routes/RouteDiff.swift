@@ -33,6 +33,7 @@ package struct RouteDiff: Hashable, Sendable {
                 continue
             }
             known.place = topic.place
+            known.retainPlace = topic.retainPlace
             if known != topic { changedTopics.append(topic.name) }
         }
         let topicsAfter = Set(new.topics.map(\.name))

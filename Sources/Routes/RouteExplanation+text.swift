@@ -21,6 +21,7 @@ extension RouteExplanation {
     package func text(isFull: Bool = false) -> String {
         var lines = ["event \(type) on topic \(topic)" + (key.map { ", key \(JSONText.quoted($0))" } ?? "")]
         if !isDeclared { lines.append("no such topic: publishing to it is refused") }
+        if let retain { lines.append("retain \(retain.value)  \(retain.origin)") }
         if subscribers.isEmpty { lines.append("there are no subscribers") }
         for subscriber in subscribers {
             lines += ["", subscriber.heading]

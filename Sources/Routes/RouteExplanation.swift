@@ -11,6 +11,8 @@ package struct RouteExplanation: Hashable, Sendable {
     package var type: String
     /// As the topic's `key` line finds it.
     package var key: String?
+    /// How long the topic keeps it, where routes.conf says.
+    package var retain: Effective?
     /// As in the table.
     package var subscribers: [Subscriber]
 
@@ -71,7 +73,11 @@ package struct RouteExplanation: Hashable, Sendable {
 
     package init(_ table: RouteTable, _ record: Record) {
         topic = record.topic.name
-        isDeclared = table.topics.contains { $0.name == record.topic.name }
+        let topicRoute = table.topics.first { $0.name == record.topic.name }
+        isDeclared = topicRoute != nil
+        retain = topicRoute.flatMap { route in
+            route.retainPlace.map { Effective(name: "retain", value: route.retainText, origin: .line($0)) }
+        }
         type = record.type
         key = record.key
         subscribers = table.subscribers.map { Subscriber($0, record) }
@@ -165,5 +171,15 @@ extension SubscriberRoute {
         add("replay", refusesReplay ? "deny" : "allowed")
         if let was { add("was", was) }
         return result
+    }
+}
+
+extension TopicRoute {
+    /// As routes.conf writes it.
+    var retainText: String {
+        let bounds = [retainAge.map { DurationText.format($0) }, retainBytes.map { SettingValue.size($0).text }]
+            .compactMap { $0 }
+        if bounds.isEmpty { return "forever" }
+        return (bounds + (keepsUnsettled ? ["unless unsettled"] : [])).joined(separator: " ")
     }
 }

@@ -101,6 +101,10 @@ package struct TopicRoute: Hashable, Sendable {
     /// nil keeps for ever.
     package var retainAge: Duration?
     package var retainBytes: Int?
+    /// What a subscriber has not settled stays, whatever its age and size (`unless unsettled`).
+    package var keepsUnsettled = false
+    /// Of its `retain` line.
+    package var retainPlace: Place?
     package var key: KeyPath?
     /// How long an equal (source, id) is taken for the same event; nil: never.
     package var dedupe: Duration?

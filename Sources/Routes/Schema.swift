@@ -151,14 +151,20 @@ enum Schema {
             defaultText: "no", doc: "Lets anybody in who reaches `listen`, where no `token` is declared."),
     ]
 
+    private static let unlessUnsettled: Shape = .optional(.sequence([.word("unless"), .word("unsettled")]))
+
     private static let topic: [Keyword] = [
         Keyword(
             name: "retain", context: .topic,
             shape: .choice([
-                .sequence([.one(.duration), .optional(.one(.size))]),
-                .sequence([.one(.size), .optional(.one(.duration))]),
+                .sequence([.one(.duration), .optional(.one(.size)), unlessUnsettled]),
+                .sequence([.one(.size), .optional(.one(.duration)), unlessUnsettled]),
                 .word("forever"),
-            ]), defaultText: "forever", doc: "How long, or up to how many bytes, events are kept."),
+            ]), defaultText: "forever",
+            doc: """
+                How long, or up to how many bytes, events are kept. A subscriber that has not settled them by then loses \
+                them, and `$alert` says so; `unless unsettled` keeps them until every subscriber has.
+                """),
         Keyword(
             name: "key", context: .topic, shape: .one(.keyPath),
             doc: "What events are ordered by: an attribute, or a path into the data."),

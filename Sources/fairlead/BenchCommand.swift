@@ -19,6 +19,7 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Events in one request.") var batch = 500
     @Option(help: "Connections, for batches.") var connections = 8
     @Option(help: "Rounds; the median counts.") var rounds = 3
+    @Flag(help: "Measure how long a start takes with so many events, instead.") var startup = false
     @Flag(help: "Print the figures as JSON.") var json = false
 
     struct Figure: Codable {
@@ -33,11 +34,12 @@ struct Bench: AsyncParsableCommand {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
             "fairlead-bench-\(ProcessInfo.processInfo.processIdentifier)")
         defer { try? FileManager.default.removeItem(at: folder) }
+        let payload = Self.payload(bytes: size)
+        if startup { return try await measureStartup(folder, payload) }
         let server = try BenchServer(folder: folder)
         defer { server.stop() }
         try await server.waitUntilReady()
 
-        let payload = Self.payload(bytes: size)
         var figures: [Figure] = []
         figures.append(
             contentsOf: try await measure("durable publish, \(batch) events a request, \(connections) connections") {
@@ -93,6 +95,18 @@ struct Bench: AsyncParsableCommand {
             "ordered pull, 1,000 keys, 5,000 events/s, p99 from publish to delivery: \(median(clean)); with one key "
                 + "that fails each time, of the others: \(median(poisoned))"
         ]
+    }
+
+    private func measureStartup(_ folder: URL, _ payload: [UInt8]) async throws {
+        let bench = StartupBench(folder: folder, events: events, size: size) { server in
+            _ = try load(server, "plain", payload, events, batch, connections)
+        }
+        let figures = try await bench.run()
+        if json { return Console.say(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self)) }
+        Console.say("\(size)-byte events; from the start of the process to /readyz\n")
+        Console.say(
+            Console.table(
+                ["WORK", "SECONDS"], figures.map { [$0.name, String(format: "%.3f", $0.seconds)] }))
     }
 
     /// `round` answers how many seconds it took.

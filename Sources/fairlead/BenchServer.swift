@@ -3,6 +3,7 @@
 import ArgumentParser
 import AsyncHTTPClient
 import Foundation
+import Glibc
 import NIOCore
 import NIOHTTP1
 
@@ -50,9 +51,14 @@ final class BenchServer {
         process.waitUntilExit()
     }
 
+    func kill() {
+        Glibc.kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+
     func waitUntilReady() async throws {
         let client = ServerClient(base: "http://127.0.0.1:\(port)")
-        for _ in 0..<400 {
+        for _ in 0..<2_000 {
             if !process.isRunning { break }
             var request = HTTPClientRequest(url: client.base + "/readyz")
             request.method = .GET
@@ -61,10 +67,16 @@ final class BenchServer {
             {
                 return
             }
-            try await Task.sleep(for: .milliseconds(25))
+            try await Task.sleep(for: .milliseconds(5))
         }
         Console.complain("the bench's server does not start")
         throw ExitCode.failure
+    }
+
+    /// One past the topic's last offset.
+    func end(_ topic: String) async throws -> Int {
+        let answer = try await ServerClient(base: "http://127.0.0.1:\(port)").send("GET", "/v1/status")
+        return try answer.decoded(Status.Answer.self).topics.first { $0.name == topic }.map { Int($0.end) } ?? 0
     }
 
     func acked(_ subscriber: String) async throws -> Int {

@@ -10,6 +10,8 @@ final class DataFolder: Sendable {
 
     struct Refusal: Error, CustomStringConvertible {
         var description: String
+        /// Another process has it.
+        var isHeld = false
     }
 
     /// Makes the folder where it is missing and locks it until this object goes.
@@ -30,7 +32,8 @@ final class DataFolder: Sendable {
             close(descriptor)
             throw Refusal(
                 description: "the data folder \(path) is in use by another fairlead"
-                    + (holder.map { " (process \($0))" } ?? "") + "; stop it, or name another folder with `data`")
+                    + (holder.map { " (process \($0))" } ?? "") + "; stop it, or name another folder with `data`",
+                isHeld: true)
         }
         ftruncate(descriptor, 0)
         let text = "\(getpid())\n"

@@ -121,6 +121,12 @@ struct ServerClient {
         }
     }
 
+    /// The status of an answer; nil where nobody answers in HTTP.
+    func probe(_ path: String) async -> Int? {
+        let response = try? await http.execute(HTTPClientRequest(url: base + path), timeout: .seconds(5))
+        return response.map { Int($0.status.code) }
+    }
+
     /// Shows what is wrong with a configuration that the server refused.
     func showRefusal(_ answer: Answer, _ summary: String) {
         struct Refusal: Decodable {

@@ -110,7 +110,9 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
 
     func offset(at time: Timestamp, in topic: Topic) throws(Failure) -> Offset { 0 }
     func declare(_ topics: [TopicRoute]) throws(Failure) {}
-    func applyRetention() {}
+    func expired() -> [ExpiredRecords] { [] }
+    func drop(_ topic: Topic, before end: Offset) {}
+    func flush() throws(Failure) {}
 
     func commit(_ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void) {
         with { $0.commits.append(Pending(commit: (change, then))) }
@@ -261,6 +263,14 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
                     (0..<batch.count).compactMap { batch[$0].outbox }
                 })
             state.disk.outbox.removeAll { there.contains($0.id) }
+        }
+    }
+
+    func lowestDeferred(in topic: Topic) throws(Failure) -> (subscriber: String, offset: Offset)? {
+        with { state in
+            state.disk.deferred.flatMap { name, rows in rows.keys.filter { $0.topic == topic }.map { (name, $0.offset) }
+            }
+            .min { $0.1 < $1.1 }
         }
     }
 

@@ -81,6 +81,39 @@ import Testing
         #expect(try third.ids(topic) == ["a-0", "a-1", "b-0"])
     }
 
+    /// It was taken for a write that had not been acknowledged, and cut off without a loss being reported.
+    @Test(arguments: [0, 9]) func damageToWhatACleanStopLeftIsALossAndNoTornTail(_ number: Int) throws {
+        let (journal, _) = try open()
+        for index in 0..<10 { append(journal, batch(topic, "e\(index)", dataBytes: 300)) }
+        journal.close()
+        let at = try position(of: "e\(number)-0", in: path(0))
+        storage.corrupt(path(0), at: at + 100, with: [1, 2, 3])
+        let (again, notes) = try open()
+        let lost = Offset(number)
+        #expect(notes.map(\.kind) == [.damagedRecords])
+        #expect(notes[0].lost == lost..<lost + 1)
+        #expect(notes[0].isLoss)
+        #expect(try again.ids(topic).count == 9)
+        // Its offset isn't used again.
+        #expect(try append(again, batch(topic, "new")).get() == 10...10)
+        #expect(try again.ids(topic).last == "new-0")
+        again.close()
+        let (third, more) = try open()
+        #expect(try third.ids(topic).count == 10)
+        #expect(more.filter { $0.kind == .tornTail }.isEmpty)
+    }
+
+    @Test func aLastSegmentThatWasCutShortIsALoss() throws {
+        let (journal, _) = try open()
+        for index in 0..<10 { append(journal, batch(topic, "e\(index)", dataBytes: 300)) }
+        journal.close()
+        try storage.open(path(0), create: false).truncate(try position(of: "e8-0", in: path(0)))
+        let (again, notes) = try open()
+        #expect(notes.map(\.kind) == [.missing])
+        #expect(notes[0].lost == 8..<10)
+        #expect(try append(again, batch(topic, "new")).get() == 10...10)
+    }
+
     @Test func damageInsideASealedSegmentIsReportedAndReadAround() throws {
         let (journal, _) = try open(segmentBytesMax: 8_192)
         for index in 0..<40 { append(journal, batch(topic, "e\(index)", dataBytes: 400)) }
@@ -247,7 +280,7 @@ import Testing
             Issue.record("a failed topic took a batch")
             return
         }
-        #expect(try await journal.failure(of: topic)?.message.contains("then reopen it") == true)
+        #expect(try await journal.failure(of: topic)?.message.contains("then restart fairlead") == true)
         try await journal.reopen(topic)
         #expect(try append(journal, batch(topic, "d")).get() == 1...1)
         #expect(try journal.ids(topic) == ["a-0", "d-0"])

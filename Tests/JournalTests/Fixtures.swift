@@ -57,6 +57,11 @@ final class TemporaryFolder {
 }
 
 extension Journal {
+    /// One turn of retention for which nobody holds anything back.
+    func removeExpired() -> [Dropped] {
+        expired().compactMap { expired in expired.segments.last.flatMap { drop(expired.topic, before: $0.upperBound) } }
+    }
+
     /// Every id of the topic from `offset` on, read in small steps.
     func ids(_ topic: Topic, from offset: Offset = 0) throws -> [String] {
         try records(topic, from: offset).map(\.id)

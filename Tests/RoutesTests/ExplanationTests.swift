@@ -55,6 +55,14 @@ import Testing
         #expect(explanation.subscribers[0].patterns.map(\.text) == ["stock.*", "orders"])
     }
 
+    @Test func howLongTheTopicKeepsTheEventIsSaidWhereRoutesConfSays() throws {
+        let text = "topic orders {\n  retain 7d 10GB unless unsettled\n}\ntopic stock"
+        let kept = try explain(Self.placed, by: text)
+        #expect(kept.retain?.value == "7d 10GB unless unsettled")
+        #expect(kept.text().contains("\nretain 7d 10GB unless unsettled  routes.conf:2:3\n"), "\(kept.text())")
+        #expect(try explain(Self.placed, by: text, topic: "stock").retain == nil)
+    }
+
     @Test func outcomesAreThoseOfAnInFileTest() throws {
         let tested =
             Self.text + """

@@ -59,6 +59,7 @@ import Testing
             topic a { retain 400d 50GB; key data.customer['home id'][0]; dedupe 10m; sync interval 1s }
             topic b.c { retain 1_000KiB; key Subject; sync always }
             topic $dead { retain forever }
+            topic d { retain 10GB 7d unless unsettled }
             """)
         let a = table.topics[0]
         #expect(a.retainAge == .seconds(400 * 86_400))
@@ -71,6 +72,8 @@ import Testing
         #expect(table.topics[1].key == .attribute("subject"))
         #expect(table.topics[2].name == "$dead")
         #expect(table.topics[2].retainAge == nil)
+        #expect(table.topics.prefix(4).map(\.keepsUnsettled) == [false, false, false, true])
+        #expect(table.topics[3].retainAge == .seconds(7 * 86_400))
     }
 
     @Test(arguments: [

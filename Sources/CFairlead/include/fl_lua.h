@@ -18,6 +18,9 @@
 
 typedef struct fl_lua fl_lua;
 
+/// The release of the Lua library in use, as a part of a longer text.
+const char *fl_lua_ident(void);
+
 typedef struct {
     /// Bytes of the interpreter's heap.
     size_t memory;
