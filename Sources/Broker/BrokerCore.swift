@@ -42,6 +42,9 @@ package final class BrokerCore {
     var lastRedrive = 0
     /// When a run may send more by its rate.
     var redriveAt: Timestamp?
+    /// Answers that wait for the ledger, in the order in which they are due.
+    var lateAnswers: [(due: Timestamp, once: Once)] = []
+    var answersAt: Timestamp?
     /// Subscribers that were made so far.
     var lives = 0
     var isDraining = false
@@ -87,7 +90,7 @@ package final class BrokerCore {
 
     /// When ``tick()`` wants to be called next.
     package var wake: Timestamp? {
-        [wakes.min?.time, flushAt, positionsAt, outboxAt, redriveAt].compactMap { $0 }.min()
+        [wakes.min?.time, flushAt, positionsAt, outboxAt, redriveAt, answersAt].compactMap { $0 }.min()
     }
 
     /// Does what has become due: retries, expired leases, waits that are over, positions to write.
@@ -107,6 +110,7 @@ package final class BrokerCore {
         if let due = flushAt, due <= now { flush() }
         if let due = positionsAt, due <= now { flushAllPositions(now) }
         if let due = redriveAt, due <= now { advanceRedrives() }
+        if let due = answersAt, due <= now { answerLate(now) }
         if let due = outboxAt, due <= now {
             outboxAt = nil
             drainOutbox()

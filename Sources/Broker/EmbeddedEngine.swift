@@ -84,6 +84,8 @@ package final class EmbeddedEngine: Engine {
 
     package var unwritten: Int { ledger.pressure.changes }
 
+    package var isFailing: Bool { ledger.isFailing }
+
     package func subscribers() throws(Failure) -> [String] {
         try ledger.subscribers()
     }

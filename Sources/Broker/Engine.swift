@@ -47,6 +47,9 @@ package protocol Engine: AnyObject, Sendable {
     /// Changes handed over and not yet written.
     var unwritten: Int { get }
 
+    /// Whether changes can't be written now: they are kept and tried again.
+    var isFailing: Bool { get }
+
     /// Every subscriber that anything is known of. *Blocks.*
     func subscribers() throws(Failure) -> [String]
     /// *Blocks.*

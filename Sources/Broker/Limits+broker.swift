@@ -111,6 +111,10 @@ extension Limits {
     package static let findEvents: Offset = 65_536
     package static let findTime: Duration = .seconds(15)
 
+    /// How long a client waits for its leases to be written before it gets them unwritten: far longer than any commit takes
+    /// that succeeds.
+    package static let leaseWriteWait: Duration = .seconds(1)
+
     /// Acknowledgements of one subscriber gathered for one row of the ledger's attempts; 8 bytes each.
     package static let passedGatheredMax = 65_536
 

@@ -82,7 +82,7 @@ extension BrokerCore {
     }
 
     /// The client has its leases when they are in the ledger: were the process killed in between, nobody had them.
-    /// Written, not synced: a power cut costs a redelivery.
+    /// Written, not synced: a power cut costs a redelivery, and so does a kill while the ledger's disk is full.
     private func grant(
         _ deliveries: [Delivery], to waiting: WaitingPull, of subscriber: Subscriber, until expires: Timestamp
     ) {
@@ -90,7 +90,7 @@ extension BrokerCore {
         let batch = nextLease
         var change = LedgerChange(subscriber: subscriber.name)
         change.leases = [.put(subscriber.leases.grant(deliveries, batch: batch, until: expires))]
-        engine.commit(change) { result in
+        commit(change) { result in
             waiting.reply(
                 result.map { _ in
                     let prefix = String(batch, radix: 36) + "-"
@@ -148,7 +148,7 @@ extension BrokerCore {
             var change = LedgerChange(subscriber: name)
             change.leases = subscriber.leases.takeChanges()
             let answer = results
-            engine.commit(change) { reply($0.map { _ in answer }) }
+            commit(change) { reply($0.map { _ in answer }) }
         }
         settle(subscriber, settlements)
         if !isExtended { reply(.success(results)) }

@@ -76,6 +76,7 @@ package final class Ledger: Sendable {
     struct Shared {
         var overlay = StateOverlay()
         var subscribers: [String: Int64] = [:]
+        var isFailing = false
     }
 
     let clock: any Clock
@@ -261,6 +262,9 @@ package final class Ledger: Sendable {
         return nil
     }
 
+    /// Whether the last transaction could not be committed.
+    package var isFailing: Bool { shared.withLock { $0.isFailing } }
+
     package var pressure: Pressure {
         queue.withLock { Pressure(changes: $0.waiting.count + $0.inTransaction, bytes: $0.bytes) }
     }
@@ -401,12 +405,14 @@ package final class Ledger: Sendable {
             try writer.commitGroup(self)
             if writer.isFailing {
                 writer.isFailing = false
+                shared.withLock { $0.isFailing = false }
                 log.notice("The ledger works again")
                 onHealth(.working)
             }
         } catch {
             if !writer.isFailing {
                 writer.isFailing = true
+                shared.withLock { $0.isFailing = true }
                 let failure = Self.failure(error)
                 log.error("The ledger can't commit and tries again", metadata: ["error": "\(error)"])
                 onHealth(.failing(failure))

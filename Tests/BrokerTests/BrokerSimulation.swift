@@ -225,7 +225,7 @@ final class BrokerSimulation {
         let isExtension = if case .extend = action { true } else { false }
         if !isExtension { client.held.withLock { $0.removeAll { $0.lease == mine.lease } } }
         let isAck = if case .ack = action { true } else { false }
-        core.settleLeases("pulled", [LeaseSettlement(lease: mine.lease, action: action)]) { [client] result in
+        core.settleLeases("pulled", [LeaseSettlement(lease: mine.lease, action: action)]) { [client, engine] result in
             guard case .success(let results) = result else { return }
             if results != [.done] {
                 // A lease may only be gone that has run out, or whose row a power cut took.
@@ -237,6 +237,7 @@ final class BrokerSimulation {
                 client.held.withLock { held in
                     for index in held.indices where held[index].lease == mine.lease {
                         held[index].expires = now + .seconds(2)
+                        if engine.isFailing { held[index].isVoid = true }
                     }
                 }
             } else if isAck {
@@ -246,7 +247,7 @@ final class BrokerSimulation {
     }
 
     private func pull(max: Int) {
-        let (client, clock) = (client, clock)
+        let (client, clock, engine) = (client, clock, engine)
         _ = core.pull("pulled", max: max, wait: .zero) { result in
             guard case .success(let leases) = result else { return }
             client.granted.withLock { $0 += leases.count }
@@ -256,7 +257,8 @@ final class BrokerSimulation {
                     if let other = held.first(where: { $0.id == id && $0.expires > clock.now() && !$0.isVoid }) {
                         client.broken.withLock { $0.append("\(id.offset) is leased twice: \(other)") }
                     }
-                    held.append(.init(lease: lease.id, id: id, expires: lease.expires))
+                    held.append(
+                        .init(lease: lease.id, id: id, expires: lease.expires, isVoid: engine.isFailing))
                 }
             }
         }

@@ -274,6 +274,8 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         }
     }
 
+    var isFailing: Bool { with { $0.isFull } }
+
     func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
         let open = with { state in state.disk.dead.filter { $0.subscriber == subscriber && $0.isOpen } }
         return (open.count, Array(Set(open.compactMap { letter in key(of: letter.draft) })))
