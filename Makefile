@@ -15,7 +15,7 @@ PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-ope
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps build release run demo test lint format bench fuzz fuzz-lua soak soak-lua soak-crash clean
+.PHONY: help deps build release run demo test lint format bench fuzz fuzz-lua soak soak-lua soak-crash soak-simulation clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,11 +46,12 @@ demo: release
 # A run that takes longer hangs: it takes about a minute on two cores.
 TEST_SECONDS := 1200
 
-# CI=1 makes warnings errors. One test at a time: many of them are busy for seconds, and those that start servers wait for
+# CI=1 makes warnings errors. Deterministic hashing: else the order of dictionaries differs from run to run, and a seed of the
+# simulation would not replay exactly. One test at a time: many of them are busy for seconds, and those that start servers wait for
 # answers with deadlines.
 test: deps lint
 	CI=1 swift build --build-tests
-	CI=1 timeout $(TEST_SECONDS) swift test --skip-build --disable-xctest --no-parallel
+	CI=1 SWIFT_DETERMINISTIC_HASHING=1 timeout $(TEST_SECONDS) swift test --skip-build --disable-xctest --no-parallel
 	.build/debug/fairlead check routes.conf
 	.build/debug/fairlead test routes.conf
 
@@ -112,7 +113,7 @@ endef
 .build/fuzz/lua-%: $(LUA_HOST_DEPENDS)
 	$(call lua-host-program,$*_fuzz,$(SANITIZE) -fsanitize=fuzzer-no-link,$(SANITIZE) -fsanitize=fuzzer)
 
-soak: soak-lua soak-crash
+soak: soak-lua soak-crash soak-simulation
 
 soak-lua: deps .build/soak/soak .build/soak/soak-sanitized
 	@command -v valgrind >/dev/null || { \
@@ -134,6 +135,14 @@ KILLS := 300
 soak-crash: deps
 	swift build --build-tests
 	KILLS=$(KILLS) swift test --skip-build --disable-xctest --no-parallel --filter InventoryCrashTests
+
+# Histories of the simulation (Tests/BrokerTests/PromiseTests.swift); one that fails is printed and replayed by
+# SWIFT_DETERMINISTIC_HASHING=1 SEED=n swift test --filter PromiseTests
+SOAK_SEEDS := 1000000
+
+soak-simulation: deps
+	swift build --build-tests
+	SWIFT_DETERMINISTIC_HASHING=1 SEEDS=$(SOAK_SEEDS) swift test --skip-build --disable-xctest --filter PromiseTests
 
 clean:
 	rm -rf .build

@@ -9,7 +9,7 @@ import Synchronization
 import Testing
 
 /// The promises P1 to P4, by simulation: thousands of seeded histories with failing destinations and machines that stop
-/// at any point. A failing seed replays exactly: `SEED=n swift test --filter PromiseTests`.
+/// at any point. A failing seed replays exactly: `SWIFT_DETERMINISTIC_HASHING=1 SEED=n swift test --filter PromiseTests`.
 struct PromiseTests {
     static let seeds: [UInt64] =
         ProcessInfo.processInfo.environment["SEED"].flatMap(UInt64.init).map { [$0] }
