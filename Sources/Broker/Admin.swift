@@ -21,7 +21,8 @@ extension BrokerCore {
 
     private func status(of subscriber: Subscriber, _ now: Timestamp) -> SubscriberStatus {
         let state = subscriber.state
-        let unread = state.feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
+        let unread = state.unread
+        let lanes = subscriber.lanes.map(\.state)
         let stands =
             if subscriber.isQuarantined {
                 "quarantined"
@@ -36,10 +37,12 @@ extension BrokerCore {
             }
         return SubscriberStatus(
             name: subscriber.name, method: subscriber.route.methodName, state: stands,
-            backlog: state.unsettled + unread, inFlight: state.inFlight.count,
-            retrying: state.deferred.count, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
+            backlog: lanes.reduce(0) { $0 + $1.unsettled + $1.unread },
+            inFlight: lanes.reduce(0) { $0 + $1.inFlight.count },
+            retrying: lanes.reduce(0) { $0 + $1.deferred.count }, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
             acked: subscriber.counts.acked, retried: subscriber.counts.retried,
-            dropped: subscriber.counts.dropped, lastError: subscriber.lastError)
+            dropped: subscriber.counts.dropped, lastError: subscriber.lastError,
+            history: subscriber.history.map { $0.progress(now) })
     }
 
     func setPaused(_ name: String, _ isPaused: Bool) -> Result<Void, Failure> {
@@ -61,7 +64,7 @@ extension BrokerCore {
         let now = clock.now()
         for subscriber in subscribers.values {
             if subscriber.destination == nil { servePulls(subscriber, now) }
-            subscriber.state.settings.paused = true
+            for lane in subscriber.lanes { lane.state.settings.paused = true }
         }
         expireTails(now)
         return subscribers.values.compactMap(\.destination)
@@ -71,6 +74,8 @@ extension BrokerCore {
 extension BrokerCore {
     /// Deliveries that can still end by themselves: not those parked behind a dead letter.
     package var movable: Int {
-        subscribers.values.reduce(0) { $0 + $1.state.movable }
+        subscribers.values.reduce(0) { sum, subscriber in
+            subscriber.lanes.reduce(sum) { $0 + $1.state.movable }
+        }
     }
 }

@@ -81,4 +81,6 @@ package struct SubscriberStatus: Sendable {
     package var retried: Int
     package var dropped: Int
     package var lastError: String?
+    /// Runs of history beside what is live.
+    package var history: [HistoryProgress] = []
 }

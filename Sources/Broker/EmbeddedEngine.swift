@@ -62,6 +62,20 @@ package final class EmbeddedEngine: Engine {
         }
     }
 
+    package func createImport(_ topic: Topic, first: Offset) async throws(Failure) {
+        try await journal.create(topic, first: first)
+    }
+
+    package func imports() -> [Topic] { journal.topics().filter(\.isImport) }
+
+    package func removeImport(_ topic: Topic) async throws(Failure) { try await journal.remove(topic) }
+
+    package func lanes(of subscriber: String?, limit: Int) throws(Failure) -> [LedgerLane] {
+        try ledger.lanes(of: subscriber, limit: limit)
+    }
+
+    package func lastLane() throws(Failure) -> Int64 { try ledger.lastLane() }
+
     package func applyRetention() {
         _ = journal.applyRetention()
     }
@@ -139,7 +153,7 @@ package final class EmbeddedEngine: Engine {
         }
     }
 
-    package func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
+    package func openDeadLetters(of subscriber: String) throws(Failure) -> OpenDeadLetters {
         try ledger.openDeadLetters(of: subscriber)
     }
 
@@ -214,6 +228,7 @@ extension DeadLetter {
         generation = kept.letter.generation
         group = kept.group
         previous = kept.letter.previous
+        lane = kept.letter.lane
         mended = kept.mended == nil ? nil : kept.batch?[0].event
         mendedTime = kept.mendedTime
         redriven = kept.redriven

@@ -30,6 +30,17 @@ package protocol Engine: AnyObject, Sendable {
     /// Makes the topics exist, with their retention and sync settings. *Blocks.*
     func declare(_ topics: [TopicRoute]) throws(Failure)
 
+    /// Makes the topic exist that an import's events wait in, with offsets from `first` on; kept until it is removed.
+    func createImport(_ topic: Topic, first: Offset) async throws(Failure)
+    /// The topics of imports that there are.
+    func imports() -> [Topic]
+    func removeImport(_ topic: Topic) async throws(Failure)
+
+    /// Runs of history, ended ones included, the newest first; of all subscribers where none is named. *Blocks.*
+    func lanes(of subscriber: String?, limit: Int) throws(Failure) -> [LedgerLane]
+    /// The highest number that a run was ever given. *Blocks.*
+    func lastLane() throws(Failure) -> Int64
+
     /// Removes whole segments past their retention. *Blocks.*
     func applyRetention()
 
@@ -58,7 +69,7 @@ package protocol Engine: AnyObject, Sendable {
     func removeOutbox(_ ids: [UInt64])
 
     /// How many dead letters of a subscriber nobody has dealt with, and their keys. *Blocks.*
-    func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String])
+    func openDeadLetters(of subscriber: String) throws(Failure) -> OpenDeadLetters
     /// Newest first, ids below `before`. *Blocks.*
     func deadLetters(_ filter: DeadLetterFilter, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter]
     /// The ids of all that fit, the oldest first. *Blocks.*

@@ -13,6 +13,8 @@ final class Subscriber {
     var route: SubscriberRoute
     var fingerprint: String
     var state: SubscriberState
+    /// Runs of history beside what is live, the oldest first.
+    var history: [HistoryLane] = []
     var destination: (any Destination)?
     var leases = LeaseTable()
     var waitingPulls: Deque<WaitingPull> = []
@@ -83,5 +85,6 @@ final class Subscriber {
         var settings = route.stateSettings
         settings.paused = settings.paused || isPausedByHand || isQuarantined
         state.update(settings)
+        for lane in history where !lane.isCancelled { lane.applySettings(settings) }
     }
 }

@@ -27,6 +27,10 @@ package struct SubscriberState {
         package var rate: Rate?
         package var batch: BatchPolicy?
         package var paused = false
+        /// It takes what lies in the past, beside a live one: nothing of it waits for a batch's interval, and it holds less.
+        package var isHistory = false
+        /// What it delivers is marked as a replay.
+        package var isReplay = false
 
         package init() {}
     }
@@ -40,6 +44,10 @@ package struct SubscriberState {
     /// Deferred deliveries whose time has come and whose record was read again; they go first.
     var retries: Deque<Delivery> = []
     package internal(set) var inFlight: [DeliveryID: Delivery] = [:]
+    /// Of an ordered subscriber.
+    private var inFlightKeys: Set<String> = []
+    /// It takes and starts nothing more; what is in flight ends, and isn't tried again.
+    private(set) var isCancelled = false
     package internal(set) var deferred: [DeliveryID: Deferred] = [:]
     var dueTimes = Heap<Due>()
     /// Keys of an ordered subscriber that have something in flight, deferred or dead.
@@ -97,7 +105,9 @@ package struct SubscriberState {
     }
 
     package var hasRoom: Bool {
-        held < Limits.windowEvents && heldBytes < Limits.windowBytes && deferred.count < Limits.deferredMax
+        held < (settings.isHistory ? Limits.historyWindowEvents : Limits.windowEvents)
+            && heldBytes < (settings.isHistory ? Limits.historyWindowBytes : Limits.windowBytes)
+            && deferred.count < Limits.deferredMax
     }
 
     /// Takes those records of `batch` whose places `matching` names (ascending), as long as there is room. Records
@@ -127,7 +137,7 @@ package struct SubscriberState {
                 continue
             }
             feed.outstanding.append(.init(offset: offset, isDone: false))
-            enqueue(Delivery(record: record, attempt: 1), &feed, &round)
+            enqueue(Delivery(record: record, attempt: 1, replay: settings.isReplay), &feed, &round)
         }
         feed.advance(to: max(from, end))
         feed.trim()
@@ -186,7 +196,7 @@ package struct SubscriberState {
     }
 
     private mutating func park(_ id: DeliveryID, key: String, _ state: inout KeyState) {
-        deferred[id] = Deferred(attempts: 0, due: nil, key: key)
+        deferred[id] = Deferred(attempts: 0, due: nil, key: key, replay: settings.isReplay)
         state.parked.append(id)
     }
 
@@ -200,8 +210,11 @@ package struct SubscriberState {
         heldBytes -= delivery.record.byteCount
     }
 
-    /// Deliveries that may start now, at most `max`; they are in flight from here on.
-    package mutating func start(max: Int, now: Timestamp) -> [Delivery] {
+    /// Deliveries that may start now, at most `max`; they are in flight from here on. Those that `isElsewhere` names must
+    /// wait: another lane of the subscriber has them in flight, or something of their key.
+    package mutating func start(
+        max: Int, now: Timestamp, unless isElsewhere: ((Delivery) -> Bool)? = nil
+    ) -> [Delivery] {
         guard !settings.paused, !(ready.isEmpty && retries.isEmpty) else { return [] }
         var count = Swift.min(max, settings.inFlightMax - inFlight.count)
         if let batch = settings.batch {
@@ -213,18 +226,90 @@ package struct SubscriberState {
         guard count > 0 else { return [] }
         var started: [Delivery] = []
         started.reserveCapacity(count)
-        while started.count < count, var delivery = retries.popFirst() ?? ready.popFirst() {
-            delivery.began = now
-            delivery.generation = generation
-            inFlight[delivery.id] = delivery
-            started.append(delivery)
+        var passedOver: [Delivery] = []
+        func isHeldBack(_ delivery: Delivery) -> Bool {
+            guard let isElsewhere, isElsewhere(delivery) else { return false }
+            passedOver.append(delivery)
+            return true
         }
+        while started.count < count, passedOver.count < Limits.passedOverMax, let delivery = retries.popFirst() {
+            if !isHeldBack(delivery) { started.append(launch(delivery, now)) }
+        }
+        if !passedOver.isEmpty { retries.prepend(contentsOf: passedOver) }
+        passedOver = []
+        while started.count < count, passedOver.count < Limits.passedOverMax, let delivery = ready.popFirst() {
+            if !isHeldBack(delivery) { started.append(launch(delivery, now)) }
+        }
+        if !passedOver.isEmpty { ready.prepend(contentsOf: passedOver) }
+        if started.count < count { bucket?.putBack(count - started.count) }
         return started
+    }
+
+    private mutating func launch(_ delivery: Delivery, _ now: Timestamp) -> Delivery {
+        var delivery = delivery
+        delivery.began = now
+        delivery.generation = generation
+        inFlight[delivery.id] = delivery
+        if settings.ordered, let key = delivery.record.key { inFlightKeys.insert(key) }
+        return delivery
+    }
+
+    /// How many could start if nothing but they themselves stood in the way.
+    package var startable: Int { settings.paused ? 0 : ready.count + retries.count }
+
+    /// Whether it has `delivery` in flight, or, where order counts, something of its key.
+    package func isUnderway(_ delivery: Delivery) -> Bool {
+        if inFlight[delivery.id] != nil { return true }
+        guard settings.ordered, !inFlightKeys.isEmpty, let key = delivery.record.key else { return false }
+        return inFlightKeys.contains(key)
+    }
+
+    /// Takes what another lane of the subscriber wants to start out of this one's rate.
+    mutating func takeTokens(upTo count: Int, now: Timestamp) -> Int {
+        bucket == nil ? count : bucket!.take(upTo: count, now: now)
+    }
+
+    mutating func putBackTokens(_ count: Int) {
+        if count > 0 { bucket?.putBack(count) }
+    }
+
+    /// When the rate lets the next one start, where that is all that is in the way.
+    func rateWake(after now: Timestamp) -> Timestamp? {
+        bucket.flatMap { bucket in
+            let next = bucket.next(after: now)
+            return next > now ? next : nil
+        }
+    }
+
+    /// Everything there was to take is taken and settled. What is parked behind a dead letter isn't.
+    package var isFinished: Bool {
+        held == 0 && deferred.isEmpty && feeds.values.allSatisfy { $0.behindAt == nil }
+    }
+
+    /// Gives up what hasn't started. Returns the dead letters that were being sent again here.
+    package mutating func cancel() -> [Int64] {
+        isCancelled = true
+        feeds = [:]
+        ready = []
+        retries = []
+        dueTimes = Heap()
+        keys = [:]
+        let letters = deferred.filter { inFlight[$0.key] == nil }.compactMap(\.value.deadLetter)
+        deferred = deferred.filter { inFlight[$0.key] != nil }
+        held = inFlight.count
+        heldBytes = inFlight.values.reduce(0) { $0 + $1.record.byteCount }
+        return letters
+    }
+
+    /// Keys that are in flight no longer.
+    private mutating func land(_ delivery: Delivery) {
+        if !inFlightKeys.isEmpty, let key = delivery.record.key { inFlightKeys.remove(key) }
     }
 
     /// A batch starts when it is full, when its oldest record has waited for the interval, or when no more can be held.
     private func isBatchDue(_ batch: BatchPolicy, _ now: Timestamp) -> Bool {
         if ready.count + retries.count >= batch.count || !retries.isEmpty || !hasRoom { return true }
+        if settings.isHistory { return behind == nil }
         return batchDue(batch).map { $0 <= now } ?? false
     }
 
@@ -233,15 +318,16 @@ package struct SubscriberState {
     }
 
     /// The next moment at which something changes by itself; nil: only when something comes in, or while it is paused.
-    package func wake(now: Timestamp) -> Timestamp? {
+    /// `canStart` is false while another lane keeps this one from starting anything.
+    package func wake(now: Timestamp, canStart: Bool = true) -> Timestamp? {
         guard !settings.paused else { return nil }
         var wake = dueTimes.min?.time
         func consider(_ time: Timestamp?) {
             if let time { wake = wake.map { min($0, time) } ?? time }
         }
-        guard !(ready.isEmpty && retries.isEmpty) else { return wake }
-        if let batch = settings.batch, inFlight.isEmpty { consider(batchDue(batch)) }
-        if let bucket, inFlight.count < settings.inFlightMax { consider(bucket.next(after: now)) }
+        guard !(ready.isEmpty && retries.isEmpty), canStart else { return wake }
+        if let batch = settings.batch, inFlight.isEmpty, !settings.isHistory { consider(batchDue(batch)) }
+        if inFlight.count < settings.inFlightMax { consider(rateWake(after: now)) }
         return wake
     }
 
@@ -284,10 +370,11 @@ package struct SubscriberState {
 
     /// A dead letter is sent again.
     package mutating func redrive(
-        _ id: DeliveryID, key: String?, deadLetter: Int64, now: Timestamp, into round: inout LedgerRound
+        _ id: DeliveryID, key: String?, deadLetter: Int64, replay: Bool = false, now: Timestamp,
+        into round: inout LedgerRound
     ) -> Bool {
         guard deferred[id] == nil, inFlight[id] == nil else { return false }
-        var entry = Deferred(attempts: 0, due: now, key: key, deadLetter: deadLetter)
+        var entry = Deferred(attempts: 0, due: now, key: key, replay: replay, deadLetter: deadLetter)
         entry.reason = "sent again"
         deferred[id] = entry
         dueTimes.insert(Due(time: now, id: id))
@@ -312,6 +399,7 @@ package struct SubscriberState {
     ) -> Bool {
         let id = settlement.delivery
         guard let delivery = inFlight.removeValue(forKey: id) else { return false }
+        land(delivery)
         switch settlement.outcome {
         case .ack, .drop:
             if case .ack = settlement.outcome, delivery.attempt == 1,
@@ -322,6 +410,11 @@ package struct SubscriberState {
                 round.attempts.append(.init(delivery, settlement))
             }
             finish(delivery, now: now, into: &round)
+        case .returned where isCancelled:
+            leave(delivery, .discarded("its replay was cancelled"), &round)
+        case .retry where isCancelled:
+            round.attempts.append(.init(delivery, settlement))
+            leave(delivery, .discarded("its replay was cancelled"), &round)
         case .returned:
             // Its place in the order is before everything that has not started.
             retries.prepend(delivery)
@@ -345,6 +438,7 @@ package struct SubscriberState {
         var count = 0
         for id in ids {
             guard let delivery = inFlight.removeValue(forKey: id) else { continue }
+            land(delivery)
             if delivery.attempt == 1 {
                 round.passed.append(.init(delivery))
             } else {
@@ -472,8 +566,11 @@ package struct SubscriberState {
     /// letter isn't counted.
     package var movable: Int {
         held + deferred.values.count { $0.due != nil && !$0.isUnderway }
-            + feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
+            + unread
     }
+
+    /// Records that were not looked at yet.
+    package var unread: Int { feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) } }
 
     /// When the oldest record was appended that is held in memory and not settled.
     package var oldestUnsettled: Timestamp? {

@@ -23,6 +23,11 @@ struct TokenBucket: Sendable {
         return taken
     }
 
+    /// Tokens that were taken and not used.
+    mutating func putBack(_ count: Int) {
+        tokens = min(capacity, tokens + Double(count))
+    }
+
     /// When the next token is there, as of the last refill.
     func next(after now: Timestamp) -> Timestamp {
         tokens >= 1 ? now : (filled ?? now) + .milliseconds(Int64(((1 - tokens) / perMillisecond).rounded(.up)))

@@ -133,6 +133,11 @@ struct Admin: Sendable {
                     json.field("retried", subscriber.retried)
                     json.field("dropped", subscriber.dropped)
                     json.field("lastError", ifPresent: subscriber.lastError)
+                    if !subscriber.history.isEmpty {
+                        json.array("history") { json in
+                            for progress in subscriber.history { json.object { progress.write(to: &$0) } }
+                        }
+                    }
                 }
             }
         }

@@ -27,7 +27,7 @@ struct Pull: Sendable {
                         json.field("expires", lease.expires)
                         json.field("attempt", lease.delivery.attempt)
                         json.field("offset", lease.delivery.record.offset)
-                        json.field("topic", lease.delivery.record.topic.name)
+                        json.field("topic", lease.delivery.record.topic.shownName)
                         json.field("replay", lease.delivery.replay)
                         json.field("event", lease.delivery.record)
                     }

@@ -11,42 +11,48 @@ extension Ledger {
     /// Every subscriber that has anything in the ledger, in order of name. Blocks.
     package func subscribers() throws(Failure) -> [String] {
         try flush()
-        return shared.withLock { $0.subscribers.keys.sorted() }
+        return shared.withLock { $0.subscribers.keys.filter { !LedgerLane.isName($0) }.sorted() }
     }
 
     /// What is known of a subscriber, all changes handed over before included; nothing of one never seen. Blocks.
     package func load(_ subscriber: String) throws(Failure) -> SubscriberLedger {
         try flush()
-        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
-            return SubscriberLedger(positions: [], deferred: [])
+        let known = shared.withLock { $0.subscribers }
+        guard let id = known[subscriber] else { return SubscriberLedger(positions: [], deferred: []) }
+        return try read { [self] db in
+            SubscriberLedger(
+                positions: try positions(db, of: id, subscriber), deferred: try deferred(db, of: id),
+                lanes: try runningLanes(db, of: id, known))
         }
-        return try read { db in
-            let positions = try Row.fetchAll(
-                db, sql: "SELECT topic, position, settled FROM position WHERE subscriber = ? ORDER BY topic",
-                arguments: [id]
-            ).map { row in
-                let position = row.offset(1)
-                let topic: String = row[0]
-                guard let settled = SettledRanges.decode(row.bytes(2), above: position) else {
-                    throw Failure(
-                        .storage,
-                        "the ledger's position of subscriber \"\(subscriber)\" in topic \"\(topic)\" is damaged")
-                }
-                return LedgerPosition(topic: topic, position: position, settled: settled)
+    }
+
+    func positions(_ db: Database, of id: Int64, _ name: String) throws -> [LedgerPosition] {
+        try Row.fetchAll(
+            db, sql: "SELECT topic, position, settled FROM position WHERE subscriber = ? ORDER BY topic",
+            arguments: [id]
+        ).map { row in
+            let position = row.offset(1)
+            let topic: String = row[0]
+            guard let settled = SettledRanges.decode(row.bytes(2), above: position) else {
+                throw Failure(
+                    .storage, "the ledger's position of subscriber \"\(name)\" in topic \"\(topic)\" is damaged")
             }
-            let deferred = try Row.fetchAll(
-                db,
-                sql: """
-                    SELECT topic, offset, attempts, due, key, reason, trace, replay, dead FROM deferred
-                    WHERE subscriber = ? ORDER BY topic, offset
-                    """, arguments: [id]
-            ).map { row in
-                Deferred(
-                    topic: row[0], offset: row.offset(1), attempts: row[2], due: row.time(3),
-                    key: (row[4] as Data?).map { String(decoding: $0, as: UTF8.self) }, reason: row[5],
-                    trace: row[6], replay: row[7], deadLetter: row[8])
-            }
-            return SubscriberLedger(positions: positions, deferred: deferred)
+            return LedgerPosition(topic: topic, position: position, settled: settled)
+        }
+    }
+
+    func deferred(_ db: Database, of id: Int64) throws -> [Deferred] {
+        try Row.fetchAll(
+            db,
+            sql: """
+                SELECT topic, offset, attempts, due, key, reason, trace, replay, dead FROM deferred
+                WHERE subscriber = ? ORDER BY topic, offset
+                """, arguments: [id]
+        ).map { row in
+            Deferred(
+                topic: row[0], offset: row.offset(1), attempts: row[2], due: row.time(3),
+                key: (row[4] as Data?).map { String(decoding: $0, as: UTF8.self) }, reason: row[5],
+                trace: row[6], replay: row[7], deadLetter: row[8])
         }
     }
 
@@ -74,7 +80,13 @@ extension Ledger {
             guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
                 throw Failure(.unknownSubscriber, "the ledger knows no subscriber \"\(subscriber)\"")
             }
-            for table in ["position", "deferred", "dead", "state", "attempt", "passed"] {
+            for lane in try Int64.fetchAll(db, sql: "SELECT id FROM lane WHERE subscriber = ?", arguments: [id]) {
+                guard let own = shared.withLock({ $0.subscribers[LedgerLane.name(lane)] }) else { continue }
+                for table in ["position", "deferred"] {
+                    try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [own])
+                }
+            }
+            for table in ["position", "deferred", "dead", "state", "attempt", "passed", "lane"] {
                 try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [id])
             }
             try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [id])

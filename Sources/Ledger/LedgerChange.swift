@@ -16,6 +16,8 @@ package struct LedgerChange: Sendable {
     package var attempts: [Attempt] = []
     /// Deliveries acknowledged at their first attempt, in bulk.
     package var passed: [PassedDeliveries] = []
+    /// What of it belongs to runs of history.
+    package var lanes: [LaneChange] = []
     package var state: [StateWrite]
     package var publications: [Publication]
     /// On disk, through a power cut, before the completion is called, whatever else it holds.
@@ -49,6 +51,9 @@ package struct LedgerChange: Sendable {
         for publication in publications { count += publication.event.data.bytes.count + 512 }
         for attempt in attempts { count += 256 + (attempt.reason?.utf8.count ?? 0) + (attempt.trace?.utf8.count ?? 0) }
         for passed in passed { count += 128 + passed.offsets.count * 8 }
+        for lane in lanes {
+            count += 64 + lane.positions.reduce(0) { $0 + 64 + $1.settled.count * 16 } + lane.deferred.count * 256
+        }
         return count + state.count * 64
     }
 }
@@ -127,10 +132,13 @@ package struct SubscriberLedger: Hashable, Sendable {
     package var positions: [LedgerPosition]
     /// In order of topic and offset.
     package var deferred: [Deferred]
+    /// Those that are running, the oldest first.
+    package var lanes: [LaneLedger]
 
-    package init(positions: [LedgerPosition], deferred: [Deferred]) {
+    package init(positions: [LedgerPosition], deferred: [Deferred], lanes: [LaneLedger] = []) {
         self.positions = positions
         self.deferred = deferred
+        self.lanes = lanes
     }
 }
 

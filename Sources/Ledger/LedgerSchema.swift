@@ -127,6 +127,22 @@ enum LedgerSchema {
                     ) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("history") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE lane (
+                      id INTEGER PRIMARY KEY,
+                      subscriber INTEGER NOT NULL,
+                      state TEXT NOT NULL,
+                      done INTEGER NOT NULL,
+                      begun INTEGER NOT NULL,
+                      ended INTEGER,
+                      details TEXT NOT NULL
+                    );
+                    CREATE INDEX lane_subscriber ON lane (subscriber, state);
+                    ALTER TABLE dead ADD COLUMN lane INTEGER;
+                    """)
+        }
         return migrator
     }
 }

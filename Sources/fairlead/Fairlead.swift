@@ -19,6 +19,7 @@ struct Fairlead: AsyncParsableCommand {
             Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Plan.self, Reload.self, Publish.self, Pull.self,
             Tail.self, Status.self,
             Dead.self, State.self,
+            Replay.self, Import.self,
             Pause.self, Resume.self, Sink.self, Bench.self,
         ])
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Broker
 import CFairlead
 import Events
 import Ledger
@@ -8,12 +7,15 @@ import Logging
 import Routes
 import Synchronization
 
+@testable import Broker
+
 /// A broker that runs without threads: every piece of waiting work is a step, taken in an order that the seed decides.
 /// The machine may stop between any two steps and start again from what is durable.
 final class BrokerSimulation {
     let clock = SimulatedClock()
     let engine: SimulatedEngine
-    let table: RouteTable
+    private(set) var table: RouteTable
+    private var generation = 0
     let failure: Double
     private(set) var core: BrokerCore
     private var queue = WorkQueue()
@@ -22,8 +24,17 @@ final class BrokerSimulation {
     /// Offsets whose publisher was told that they are durable.
     let accepted = Mutex<[String: [Offset]]>([:])
     /// Every delivery that a destination was given, in order, by subscriber.
-    private(set) var delivered: [String: [(id: DeliveryID, key: String?, outcome: Outcome)]] = [:]
+    private(set) var delivered: [String: [Delivered]] = [:]
     private(set) var crashes = 0
+
+    struct Delivered {
+        var id: DeliveryID
+        var key: String?
+        var outcome: Outcome
+        var isReplay: Bool
+        /// The run of history that had it in flight.
+        var lane: LedgerLane?
+    }
 
     final class WorkQueue: Sendable {
         let posted = Mutex<[@Sendable (BrokerCore) -> Void]>([])
@@ -54,15 +65,41 @@ final class BrokerSimulation {
         // Storage never refuses here, so none of these throws.
         try! engine.recoverOutbox()
         destinations = [:]
-        for route in table.subscribers {
+        apply()
+        core.drainOutbox()
+    }
+
+    private func apply() {
+        for route in table.subscribers where destinations[route.name] == nil {
             if case .pull = route.delivery { continue }
-            destinations[route.name] = SimulatedDestination()
+            destinations[route.name] = SimulatedDestination(isOrdered: route.ordered)
         }
-        let generation = Generation(number: 1, table: table, destinations: destinations, fingerprints: [:])
+        generation += 1
+        let generation = Generation(number: generation, table: table, destinations: destinations, fingerprints: [:])
         let preparation = try! Preparation.read(
             from: engine, newcomers: core.newcomers(in: table), missing: core.missingFeeds(in: table))
         _ = core.apply(generation, preparation)
-        core.drainOutbox()
+    }
+
+    /// A reload that adds a subscriber.
+    func add(_ route: SubscriberRoute) {
+        table.subscribers.append(route)
+        apply()
+    }
+
+    /// Somebody asks for a part of what there is of `in` now.
+    func replay(_ name: String) {
+        let end = core.end(of: .named("in")).offset
+        guard end > 0 else { return }
+        let from = random.next() % end
+        let span = LedgerLane.Span(topic: "in", from: from, until: from + 1 + random.next() % (end - from))
+        _ = core.replay(name, .init(kind: .replay, spans: [span]))
+    }
+
+    func cancelReplay(_ name: String) {
+        if case .success(let runs) = core.runningLanes(of: name), let run = runs.first(where: { $0.lane.details.kind == .replay }) {
+            _ = core.cancelLane(name, run.lane.id)
+        }
     }
 
     func publish(_ topic: String, key: String, count: Int) {
@@ -129,7 +166,10 @@ final class BrokerSimulation {
         } else {
             outcome = .ack
         }
-        delivered[name, default: []].append((delivery.id, delivery.record.key, outcome))
+        let lane = core.subscribers[name]?.history.first { $0.state.inFlight[delivery.id] != nil }?.row
+        delivered[name, default: []].append(
+            Delivered(
+                id: delivery.id, key: delivery.record.key, outcome: outcome, isReplay: delivery.replay, lane: lane))
         var effects: Effects?
         if outcome == .ack, name == "counter" {
             effects = Effects(
@@ -138,7 +178,7 @@ final class BrokerSimulation {
                     Publication(
                         topic: "echo",
                         event: Event(
-                            id: "\(delivery.id.offset)", source: "/counter", type: "echo",
+                            id: "\(delivery.id.offset)\(delivery.replay ? "-\(random.next())" : "")", source: "/counter", type: "echo",
                             attributes: [.init("subject", .string(delivery.record.key ?? ""))]))
                 ])
         }
@@ -174,13 +214,34 @@ final class BrokerSimulation {
 final class SimulatedDestination: Destination {
     private struct State {
         var deliveries: [Delivery] = []
+        /// Deliveries that came while the same one was under way, or one of their key where order counts.
+        var collisions: [DeliveryID] = []
+        var underway: [DeliveryID: String?] = [:]
         var settle: (@Sendable (Settlements) -> Void)?
     }
 
     private let state = Mutex(State())
+    private let isOrdered: Bool
+
+    init(isOrdered: Bool) {
+        self.isOrdered = isOrdered
+    }
+
+    var collisions: [DeliveryID] { state.withLock { $0.collisions } }
 
     func start(settle: @escaping @Sendable (Settlements) -> Void) { state.withLock { $0.settle = settle } }
-    func deliver(_ deliveries: [Delivery]) { state.withLock { $0.deliveries += deliveries } }
+    func deliver(_ deliveries: [Delivery]) {
+        state.withLock { state in
+            state.deliveries += deliveries
+            for delivery in deliveries {
+                let key = delivery.record.key
+                if state.underway[delivery.id] != nil || (isOrdered && state.underway.values.contains(key)) {
+                    state.collisions.append(delivery.id)
+                }
+                state.underway[delivery.id] = .some(key)
+            }
+        }
+    }
     func stop(_ reason: StopReason, deadline: Duration) async {}
 
     var isIdle: Bool { state.withLock { $0.deliveries.isEmpty } }
@@ -188,7 +249,9 @@ final class SimulatedDestination: Destination {
     func take(_ roll: UInt64) -> Delivery? {
         state.withLock { state in
             guard !state.deliveries.isEmpty else { return nil }
-            return state.deliveries.remove(at: Int(roll % UInt64(state.deliveries.count)))
+            let delivery = state.deliveries.remove(at: Int(roll % UInt64(state.deliveries.count)))
+            state.underway[delivery.id] = nil
+            return delivery
         }
     }
 
