@@ -30,10 +30,11 @@ extension BrokerCore {
         of subscriber: Subscriber, _ known: [LaneLedger], deadKeys: [Int64: [String]], _ now: Timestamp
     ) {
         subscriber.history = known.map { known in
+            let details = known.lane.details
+            let importEnd = details.kind == .imported ? end(of: .named(details.spans[0].topic)).offset : 0
             let lane = HistoryLane(
-                known.lane, settings: subscriber.route.stateSettings, known: known,
+                known.lane, settings: subscriber.route.stateSettings, known: known, importEnd: importEnd,
                 deadKeys: deadKeys[known.lane.id] ?? [], now: now)
-            if lane.isImport { lane.grow(to: end(of: lane.importTopic).offset) }
             lane.pace.mark(lane.passed, now)
             return lane
         }

@@ -34,8 +34,12 @@ final class HistoryLane: DeliveryLane {
     var laneID: Int64? { row.id }
     var isCancelled: Bool { row.state == .cancelled }
 
-    /// `known` is what the ledger has of it. `settings` are those of the subscriber.
-    init(_ row: LedgerLane, settings: SubscriberState.Settings, known: LaneLedger?, deadKeys: [String], now: Timestamp) {
+    /// `known` is what the ledger has of it, `settings` are those of the subscriber. `importEnd` is how far the topic of
+    /// an import goes, which the ledger doesn't know.
+    init(
+        _ row: LedgerLane, settings: SubscriberState.Settings, known: LaneLedger?, importEnd: Offset = 0,
+        deadKeys: [String], now: Timestamp
+    ) {
         self.row = row
         let filter = row.details.filter.flatMap { try? Filter.parse($0) }
         self.filter = filter.map { Matcher([$0]) }
@@ -44,7 +48,7 @@ final class HistoryLane: DeliveryLane {
         var ends: [Topic: TopicEnd] = [:]
         for span in row.details.spans {
             let topic = Topic.named(span.topic)
-            let end = TopicEnd(topic: topic, offset: span.until)
+            let end = TopicEnd(topic: topic, offset: max(span.until, importEnd))
             ends[topic] = end
             let place = known?.positions.first { $0.topic == span.topic }
             state.open(Feed(end: end, position: place?.position ?? span.from, settled: place?.settled ?? []))

@@ -12,6 +12,7 @@ extension FakeBroker {
         var details = LedgerLane.Details(kind: .replay, spans: [.init(topic: "orders", from: 2, until: 12)])
         if case .offset(let from) = request.from { details.spans[0].from = from }
         if case .time(let time) = request.from { details.spans[0].from = Offset(time.milliseconds) }
+        details.spans[0].until = details.spans[0].from + 10
         details.filter = request.filter
         details.rateCount = request.rate?.count
         details.rateMilliseconds = request.rate?.per.milliseconds
