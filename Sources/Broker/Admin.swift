@@ -39,7 +39,8 @@ extension BrokerCore {
             name: subscriber.name, method: subscriber.route.methodName, state: stands,
             backlog: lanes.reduce(0) { $0 + $1.unsettled + $1.unread },
             inFlight: lanes.reduce(0) { $0 + $1.inFlight.count },
-            retrying: lanes.reduce(0) { $0 + $1.deferred.count }, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
+            retrying: lanes.reduce(0) { $0 + $1.deferred.count }, dead: subscriber.counts.dead,
+            oldestUnsettled: state.oldestUnsettled,
             acked: subscriber.counts.acked, retried: subscriber.counts.retried,
             dropped: subscriber.counts.dropped, lastError: subscriber.lastError,
             history: subscriber.history.map { $0.progress(now) })

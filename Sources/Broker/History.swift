@@ -140,7 +140,9 @@ extension BrokerCore {
     /// Starts nothing more of a run; what is in flight ends. The past of a new subscriber may be given up as well.
     func cancelLane(_ name: String, _ id: Int64) -> Result<HistoryProgress?, Failure> {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
-        guard let lane = subscriber.history.first(where: { $0.id == id && !$0.isCancelled }) else { return .success(nil) }
+        guard let lane = subscriber.history.first(where: { $0.id == id && !$0.isCancelled }) else {
+            return .success(nil)
+        }
         let now = clock.now()
         var progress = lane.progress(now)
         lane.end(.cancelled, at: now)

@@ -17,7 +17,8 @@ struct Histories: Sendable {
         let body = try await exchange.object()
         try body.allow(["from", "to", "topic", "where", "rate"])
         guard let from = try point(body, "from") else {
-            throw Problem.malformed("say from where: {\"from\":\"earliest\"}, an offset, a time, or a duration such as 7d")
+            throw Problem.malformed(
+                "say from where: {\"from\":\"earliest\"}, an offset, a time, or a duration such as 7d")
         }
         var request = ReplayRequest(from: from)
         if let until = try point(body, "to") { request.until = until }

@@ -72,7 +72,9 @@ extension Ledger {
 extension Writer {
     func write(_ lane: LaneChange, of subscriber: Int64, _ db: Database) throws {
         guard let row = lane.row else {
-            try db.cachedStatement(sql: "UPDATE lane SET done = ? WHERE id = ?").execute(arguments: [lane.done, lane.id])
+            try db.cachedStatement(sql: "UPDATE lane SET done = ? WHERE id = ?").execute(arguments: [
+                lane.done, lane.id,
+            ])
             return
         }
         let details = String(decoding: try JSONEncoder().encode(row.details), as: UTF8.self)

@@ -226,7 +226,8 @@ enum Schema {
             shape: .choice([
                 .word("earliest"), .word("latest"), .sequence([.word("offset"), .one(.integer(0...Int.max))]),
                 .sequence([.word("time"), .one(.time)]),
-            ]), defaultText: "latest", doc: "Where a new subscriber begins; for `run` and `push` the past comes beside what is live."),
+            ]), defaultText: "latest",
+            doc: "Where a new subscriber begins. `run` and `push` get the past beside what is live."),
         Keyword(
             name: "allow", context: .subscriber,
             shape: .choice([
@@ -250,7 +251,8 @@ enum Schema {
             name: "was", context: .subscriber, shape: .one(.name),
             doc: "The subscriber's name before: it goes on where that one stopped."),
         Keyword(
-            name: "replay", context: .subscriber, shape: .word("deny"), doc: "Refuses replays and imports to this subscriber."),
+            name: "replay", context: .subscriber, shape: .word("deny"),
+            doc: "Refuses replays and imports to this subscriber."),
     ]
 
     private static let delivery: [Keyword] = [

@@ -118,7 +118,9 @@ struct Import: AsyncParsableCommand {
             Console.progress("\(at) of \(count) sent (\(at * 100 / count) %)")
         }
         for line in lines.dropFirst(taken) {
-            if pending == batch || (pending > 0 && body.count + line.range.count > Self.requestBytesMax) { try await flush() }
+            if pending == batch || (pending > 0 && body.count + line.range.count > Self.requestBytesMax) {
+                try await flush()
+            }
             body.append(lines.data[line.range])
             body.append(UInt8(ascii: "\n"))
             pending += 1

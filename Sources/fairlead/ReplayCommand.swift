@@ -132,7 +132,8 @@ struct HistoryRun: Decodable {
                 [
                     "\(run.id)", run.kind, run.state, "\(run.passed)", "\(run.total)", "\(run.delivered)",
                     "\(run.waiting)", run.remainingSeconds.map { "\($0) s" } ?? "-",
-                    run.topic ?? (run.topics ?? []).map { "\($0.topic) \($0.from)-\($0.until)" }.joined(separator: ", "),
+                    run.topic
+                        ?? (run.topics ?? []).map { "\($0.topic) \($0.from)-\($0.until)" }.joined(separator: ", "),
                 ]
             })
     }

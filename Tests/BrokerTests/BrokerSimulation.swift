@@ -97,7 +97,9 @@ final class BrokerSimulation {
     }
 
     func cancelReplay(_ name: String) {
-        if case .success(let runs) = core.runningLanes(of: name), let run = runs.first(where: { $0.lane.details.kind == .replay }) {
+        if case .success(let runs) = core.runningLanes(of: name),
+            let run = runs.first(where: { $0.lane.details.kind == .replay })
+        {
             _ = core.cancelLane(name, run.lane.id)
         }
     }
@@ -178,7 +180,8 @@ final class BrokerSimulation {
                     Publication(
                         topic: "echo",
                         event: Event(
-                            id: "\(delivery.id.offset)\(delivery.replay ? "-\(random.next())" : "")", source: "/counter", type: "echo",
+                            id: "\(delivery.id.offset)\(delivery.replay ? "-\(random.next())" : "")",
+                            source: "/counter", type: "echo",
                             attributes: [.init("subject", .string(delivery.record.key ?? ""))]))
                 ])
         }

@@ -67,7 +67,9 @@ struct HistoryTests {
         #expect(simulation.run(allowFailures: false))
         let details = LedgerLane.Details(kind: .replay, spans: [.init(topic: "in", from: 0, until: 300)])
         let begun = try simulation.core.replay("counter", details).get()
-        while (simulation.delivered["counter"] ?? []).count(where: \.isReplay) < 20 { simulation.step(allowFailures: false) }
+        while (simulation.delivered["counter"] ?? []).count(where: \.isReplay) < 20 {
+            simulation.step(allowFailures: false)
+        }
         let cancelled = try #require(try simulation.core.cancelLane("counter", begun.lane.id).get())
         #expect(cancelled.lane.state == .cancelled)
         #expect(simulation.run(allowFailures: false))

@@ -93,7 +93,8 @@ struct PromiseTests {
         checkOrder(simulation, seed)
         checkReplays(simulation, seed)
         for (name, destination) in simulation.destinations {
-            #expect(destination.collisions.isEmpty, "seed \(seed), \(name): two lanes had one delivery or key in flight")
+            #expect(
+                destination.collisions.isEmpty, "seed \(seed), \(name): two lanes had one delivery or key in flight")
         }
     }
 
@@ -111,7 +112,8 @@ struct PromiseTests {
             let mine = (simulation.delivered[lane.subscriber] ?? []).filter {
                 $0.lane?.id == lane.id && $0.lane?.begun == lane.begun && $0.lane?.details == lane.details
             }
-            #expect(mine.allSatisfy { $0.isReplay == (lane.details.kind == .replay) }, "seed \(seed): replays are marked")
+            #expect(
+                mine.allSatisfy { $0.isReplay == (lane.details.kind == .replay) }, "seed \(seed): replays are marked")
             let acked = Set(mine.filter { $0.outcome == .ack }.map(\.id.offset))
             let missing = (span.from..<span.until).filter { offset in
                 !acked.contains(offset) && !dead.contains { $0.draft.offset == offset }

@@ -143,7 +143,8 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
             for row in lane.deferred {
                 switch row {
                 case .put(let row):
-                    disk.deferred[laneName, default: [:]][DeliveryID(topic: .named(row.topic), offset: row.offset)] = row
+                    disk.deferred[laneName, default: [:]][DeliveryID(topic: .named(row.topic), offset: row.offset)] =
+                        row
                 case .remove(let topic, let offset):
                     disk.deferred[laneName]?[DeliveryID(topic: .named(topic), offset: offset)] = nil
                 }

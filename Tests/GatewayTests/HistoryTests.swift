@@ -18,7 +18,8 @@ struct HistoryTests {
     }
 
     @Test(arguments: [
-        (#""earliest""#, 2), (#""7""#, 7), ("7", 7), (#""1970-01-01T00:00:01Z""#, 1_000), (#""1970-01-02""#, 86_400_000),
+        (#""earliest""#, 2), (#""7""#, 7), ("7", 7), (#""1970-01-01T00:00:01Z""#, 1_000),
+        (#""1970-01-02""#, 86_400_000),
         (#""1s""#, 1_773_065_099_000),
     ])
     func aReplayBeginsAtAnOffsetATimeOrSoLongAgo(_ from: String, _ offset: Int) async throws {
@@ -55,7 +56,8 @@ struct HistoryTests {
         #expect(begun.status == .accepted)
         #expect(
             begun.body.hasPrefix(
-                #"{"id":3,"kind":"import","state":"running","topic":"orders","file":"abc","taken":2,"complete":false,"#))
+                #"{"id":3,"kind":"import","state":"running","topic":"orders","file":"abc","taken":2,"complete":false,"#)
+        )
         let sent = try await RoutesTests.call(
             FakeBroker(), .post, "\(Self.base)/imports/3?at=5&type=order.placed", "{\"a\":1}\n{\"a\":2}")
         #expect(sent.status == .accepted && sent.body == #"{"taken":7}"#, "\(sent.body)")

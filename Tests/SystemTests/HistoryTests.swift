@@ -103,7 +103,8 @@ struct HistoryTests {
         let run = try #require(try await runs(server, "counter").first)
         #expect(run["delivered"] as? Int == 3_000 && run["passed"] as? Int == 4_000)
         let list = try await server.command("replay", "counter", "--list")
-        #expect(list.output.contains("replay") && list.output.contains("finished") && list.output.contains("orders 0-4000"))
+        #expect(
+            list.output.contains("replay") && list.output.contains("finished") && list.output.contains("orders 0-4000"))
         server.signal(SIGTERM)
     }
 
@@ -202,7 +203,8 @@ struct HistoryTests {
         #expect(try await count(server, "other", "live") == 100)
 
         let seen = try await server.get("/v1/topics/seen/events?from=0&wait=5s").text.split(separator: "\n")
-        #expect(seen.count == 1 && seen[0].contains(#""topic":"orders""#) && seen[0].contains(#""key":"o-1""#), "\(seen)")
+        #expect(
+            seen.count == 1 && seen[0].contains(#""topic":"orders""#) && seen[0].contains(#""key":"o-1""#), "\(seen)")
         #expect(seen[0].contains("1556938921"), "its own time: \(seen)")
 
         let again = try await server.command("import", "orders", "past.ndjson", "--only", "counter")
@@ -215,7 +217,9 @@ struct HistoryTests {
     @Test(.timeLimit(.minutes(2)))
     func aFileWithBadLinesIsRefusedWithTheirNumbersAndNothingIsTaken() async throws {
         let server = try await shop(orders: 0)
-        let lines = [Self.order(1), "", "{\"a\":", Self.order(2), #"{"specversion":"1.0","id":"","source":"/s","type":"t"}"#]
+        let lines = [
+            Self.order(1), "", "{\"a\":", Self.order(2), #"{"specversion":"1.0","id":"","source":"/s","type":"t"}"#,
+        ]
         try Data(lines.joined(separator: "\n").utf8).write(to: server.folder.appendingPathComponent("bad.ndjson"))
         let refused = try await server.command("import", "orders", "bad.ndjson", "--only", "counter")
         #expect(refused.code == 2)
@@ -235,7 +239,8 @@ struct HistoryTests {
     /// A soft bound: on a busy machine a live event still comes in a fraction of the time that the replay takes.
     @Test(.timeLimit(.minutes(2)))
     func whatIsLiveDoesNotWaitForALongReplay() async throws {
-        let slow = "return function(event, ctx) ctx.state.add(event.replay and \"replayed\" or \"live\", 1) ctx.sleep(\"2ms\") end"
+        let slow =
+            "return function(event, ctx) ctx.state.add(event.replay and \"replayed\" or \"live\", 1) ctx.sleep(\"2ms\") end"
         let server = try RunningServer(routes: Self.routes, plugins: ["counter": slow])
         try await server.start()
         try await publish(server, 1...3_000)
