@@ -21,9 +21,9 @@ extension BrokerCore {
 
     private func status(of subscriber: Subscriber, _ now: Timestamp) -> SubscriberStatus {
         let state = subscriber.state
-        let unread = state.feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
         var until: Timestamp?
         if case .nothing(let time) = state.breaker.stand(now: now) { until = time }
+        let lanes = subscriber.lanes.map(\.state)
         let stands =
             if subscriber.isQuarantined {
                 "quarantined"
@@ -39,19 +39,22 @@ extension BrokerCore {
                 "stalled"
             } else if state.feeds.values.contains(where: { $0.notBefore ?? now > now }) {
                 "delayed"
-            } else if unread > 0 {
+            } else if state.unread > 0 {
                 "behind"
             } else {
                 "live"
             }
         return SubscriberStatus(
             name: subscriber.name, method: subscriber.route.methodName, state: stands,
-            pause: pause(of: subscriber), backlog: state.unsettled + unread, inFlight: state.inFlight.count,
-            retrying: state.deferred.count, dead: subscriber.counts.dead, oldestUnsettled: state.oldestUnsettled,
+            pause: pause(of: subscriber), backlog: lanes.reduce(0) { $0 + $1.unsettled + $1.unread },
+            inFlight: lanes.reduce(0) { $0 + $1.inFlight.count },
+            retrying: lanes.reduce(0) { $0 + $1.deferred.count }, dead: subscriber.counts.dead,
+            oldestUnsettled: state.oldestUnsettled,
             acked: subscriber.counts.acked, retried: subscriber.counts.retried,
             dropped: subscriber.counts.dropped, lastError: subscriber.lastError,
             lastTrace: subscriber.lastTrace,
-            until: state.settings.paused ? nil : until)
+            until: state.settings.paused ? nil : until,
+            history: subscriber.history.map { $0.progress(now) })
     }
 
     private func pause(of subscriber: Subscriber) -> PauseStatus? {
@@ -100,7 +103,7 @@ extension BrokerCore {
         let now = clock.now()
         for subscriber in subscribers.values {
             if subscriber.destination == nil { servePulls(subscriber, now) }
-            subscriber.state.settings.paused = true
+            for lane in subscriber.lanes { lane.state.settings.paused = true }
         }
         expireTails(now)
         return subscribers.values.compactMap(\.destination)
@@ -110,6 +113,8 @@ extension BrokerCore {
 extension BrokerCore {
     /// Deliveries that can still end by themselves: not those parked behind a dead letter.
     package var movable: Int {
-        subscribers.values.reduce(0) { $0 + $1.state.movable }
+        subscribers.values.reduce(0) { sum, subscriber in
+            subscriber.lanes.reduce(sum) { $0 + $1.state.movable }
+        }
     }
 }

@@ -68,7 +68,8 @@ extension Broker {
             var floors: [(subscriber: String, offset: Offset)] = []
             for name in try self.engine.subscribers() where !running.contains(name) {
                 let known = try self.engine.load(name, scheduledMax: 1)
-                if let lowest = known.positions.filter({ $0.topic == topic.name }).map(\.position).min() {
+                let lanes = known.lanes.flatMap { $0.floors }
+                if let lowest = (known.positions + lanes).filter({ $0.topic == topic.name }).map(\.position).min() {
                     floors.append((name, lowest))
                 }
             }
@@ -93,10 +94,14 @@ extension Broker {
     /// The offsets of each straggler's events, rising.
     private func matching(
         _ stragglers: [Straggler], in topic: Topic, before end: Offset
-    ) throws(Failure) -> [String: [ClosedRange<Offset>]] {
+    ) throws(Failure) -> [Straggler.ID: [ClosedRange<Offset>]] {
         guard var at = stragglers.map(\.next).min() else { return [:] }
         let matcher = Matcher(stragglers.map(\.filter))
         let scratch = matcher.makeScratch()
+        let history = Matcher(stragglers.map(\.historyFilter))
+        let historyScratch = history.makeScratch()
+        let isFiltered = stragglers.contains { $0.historyFilter != nil }
+        var taken: Set<Int> = []
         var found = stragglers.map { _ in [ClosedRange<Offset>]() }
         while at < end,
             let batch = try engine.read(
@@ -105,11 +110,15 @@ extension Broker {
             for index in 0..<batch.count {
                 let offset = batch[index].offset
                 guard offset < end else { break }
+                if isFiltered {
+                    taken = []
+                    history.match(batch[index], historyScratch) { taken.insert($0) }
+                }
                 matcher.match(batch[index], scratch) { place in
                     let straggler = stragglers[place]
-                    guard offset >= straggler.next, !straggler.settled.contains(where: { $0.contains(offset) }) else {
-                        return
-                    }
+                    guard offset >= straggler.next, offset < straggler.end, !isFiltered || taken.contains(place),
+                        !straggler.settled.contains(where: { $0.contains(offset) })
+                    else { return }
                     if let last = found[place].last, last.upperBound + 1 == offset {
                         found[place][found[place].count - 1] = last.lowerBound...offset
                     } else {
@@ -119,6 +128,6 @@ extension Broker {
             }
             at = batch.last + 1
         }
-        return Dictionary(uniqueKeysWithValues: zip(stragglers.map(\.subscriber), found))
+        return Dictionary(uniqueKeysWithValues: zip(stragglers.map(\.id), found))
     }
 }

@@ -57,6 +57,7 @@ package final class Broker: Sendable {
             try self.engine.declare(generation.table.topics)
             try self.engine.recoverOutbox()
         }
+        try await removeEndedImports()
         thread.start()
         try await apply(generation)
         perform { core in core.drainOutbox() }
@@ -178,7 +179,7 @@ package final class Broker: Sendable {
         }
     }
 
-    private func append(_ batch: RecordBatch) async throws(Failure) -> ClosedRange<Offset> {
+    func append(_ batch: RecordBatch) async throws(Failure) -> ClosedRange<Offset> {
         try await withCheckedContinuation { continuation in
             engine.append(batch) { continuation.resume(returning: $0) }
         }.get()

@@ -40,6 +40,8 @@ package final class BrokerCore {
     /// Dead letters that are being sent again, and runs that have ended lately.
     var redrives: [Int: RedriveRun] = [:]
     var lastRedrive = 0
+    /// The highest number that a run of history has.
+    var lastLane: Int64 = 0
     /// When a run may send more by its rate.
     var redriveAt: Timestamp?
     /// Answers that wait for the ledger, in the order in which they are due.

@@ -115,4 +115,6 @@ package struct SubscriberStatus: Sendable {
     package var lastTrace: String?
     /// When an endpoint that is `down` or `busy` is tried next.
     package var until: Timestamp?
+    /// Runs of history beside what is live.
+    package var history: [HistoryProgress] = []
 }

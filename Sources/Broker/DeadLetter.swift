@@ -17,6 +17,8 @@ package struct DeadLetter: Sendable {
     package var group = DeadLetterGroup(id: "", place: nil)
     /// The dead letter that it was before it was sent again.
     package var previous: Int64?
+    /// The run of history in which it was given up on.
+    package var lane: Int64?
     /// As it was published.
     package var original: Event
     /// What is delivered in the original's place, where somebody mended it.

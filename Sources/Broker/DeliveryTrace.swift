@@ -51,7 +51,7 @@ extension SubscriberState {
 extension Broker {
     /// nil where no such subscriber runs, or it takes nothing from the topic.
     package func trace(_ subscriber: String, _ id: DeliveryID) async throws(Failure) -> DeliveryTrace? {
-        guard var trace = await on({ core in core.subscribers[subscriber]?.state.place(of: id) }) else { return nil }
+        guard var trace = await on({ core in core.subscribers[subscriber]?.place(of: id) }) else { return nil }
         trace.attempts = try await attempts(of: subscriber, id)
         let letter = try await blocking { () throws(Failure) in try self.engine.deadLetter(of: subscriber, id) }
         if let letter {

@@ -19,25 +19,37 @@ extension BrokerCore {
             return
         }
         if subscriber.leases.count > 0 { expireLeases(subscriber, now) }
-        readDue(subscriber, now)
+        readDue(subscriber, subscriber, now)
+        for lane in subscriber.history { readDue(subscriber, lane, now) }
         if let destination = subscriber.destination {
-            while case let started = subscriber.state.start(max: Limits.pipelineEvents, now: now), !started.isEmpty {
+            while case let started = subscriber.startLive(max: Limits.pipelineEvents, now: now), !started.isEmpty {
                 subscriber.metrics.started(started.count)
                 destination.deliver(started)
+            }
+            if !subscriber.history.isEmpty {
+                let started = subscriber.startHistory(max: Limits.pipelineEvents, now: now)
+                if !started.isEmpty {
+                    subscriber.metrics.started(started.count)
+                    destination.deliver(started)
+                }
             }
         } else {
             servePulls(subscriber, now)
         }
-        dropOverdue(subscriber)
-        readBacklog(subscriber)
+        for lane in subscriber.lanes { dropOverdue(subscriber, lane) }
+        readBacklog(subscriber, subscriber)
         readShelf(subscriber, now)
-        if let wake = subscriber.state.wake(now: now) { self.wake(subscriber, at: wake) }
+        if !subscriber.history.isEmpty {
+            for lane in subscriber.history { readBacklog(subscriber, lane) }
+            endFinishedLanes(of: subscriber, now)
+        }
+        if let wake = subscriber.wake(now: now) { self.wake(subscriber, at: wake) }
         if let expiry = subscriber.leases.nextExpiry { wake(subscriber, at: expiry) }
     }
 
     /// Ends deliveries that came too late to be made, by `ttl` or by the event itself.
-    private func dropOverdue(_ subscriber: Subscriber) {
-        let overdue = subscriber.state.takeOverdue()
+    private func dropOverdue(_ subscriber: Subscriber, _ lane: any DeliveryLane) {
+        let overdue = lane.state.takeOverdue()
         guard !overdue.isEmpty else { return }
         settle(subscriber, Settlements(others: overdue.map { Settlement($0, .drop(reason: "expired")) }))
     }
@@ -70,10 +82,10 @@ extension BrokerCore {
     }
 
     /// Reads the records of retries whose time has come, and of dead letters sent again.
-    private func readDue(_ subscriber: Subscriber, _ now: Timestamp) {
-        let due = subscriber.state.takeDue(now: now, max: Limits.catchUpEvents)
+    private func readDue(_ subscriber: Subscriber, _ lane: any DeliveryLane, _ now: Timestamp) {
+        let due = lane.state.takeDue(now: now, max: Limits.catchUpEvents)
         guard !due.isEmpty else { return }
-        let (name, life) = (subscriber.name, subscriber.life)
+        let (name, life, id) = (subscriber.name, subscriber.life, lane.laneID)
         perform { [engine, post] in
             let read = due.map { entry in
                 (
@@ -81,80 +93,90 @@ extension BrokerCore {
                     record: Result { () throws(Failure) in try engine.record(entry.id, deadLetter: entry.deadLetter) }
                 )
             }
-            post { core in core.resumed(name, life, read) }
+            post { core in core.resumed(name, life, id, read) }
         }
     }
 
     private func resumed(
-        _ name: String, _ life: Int, _ read: [(id: DeliveryID, record: Result<Record?, Failure>)]
+        _ name: String, _ life: Int, _ laneID: Int64?, _ read: [(id: DeliveryID, record: Result<Record?, Failure>)]
     ) {
-        guard let subscriber = subscribers[name], subscriber.life == life else { return }
+        guard let subscriber = subscribers[name], subscriber.life == life, let lane = subscriber.lane(laneID) else {
+            return
+        }
         let now = clock.now()
         var round = LedgerRound()
         var gone: [DeliveryID] = []
         for (id, result) in read {
             switch result {
             case .success(let record?):
-                subscriber.state.resume(record, id: id, now: now)
+                lane.state.resume(record, id: id, now: now)
             case .success(nil):
-                subscriber.state.lost(id, now: now, into: &round)
+                lane.state.lost(id, now: now, into: &round)
                 gone.append(id)
             case .failure(let failure):
                 log.error(
                     "A record can't be read, trying again",
                     metadata: ["subscriber": "\(name)", "topic": "\(id.topic)", "error": "\(failure)"])
-                subscriber.state.postpone(id, until: now + Limits.readRetryDelay)
+                lane.state.postpone(id, until: now + Limits.readRetryDelay)
             }
         }
         if !gone.isEmpty {
             let losses = Dictionary(grouping: gone, by: \.topic).map { topic, ids in
                 Loss(topic: topic, offsets: ids.map(\.offset), cause: .goneBeforeRetry)
             }
-            report(losses, of: subscriber, round)
+            report(losses, of: subscriber, round, lane: laneID)
         } else if !round.isEmpty {
-            commit(subscriber, round)
+            commit(subscriber, round, lane: laneID)
         }
         dispatch(subscriber)
     }
 
     /// Reads on in the journal for a subscriber that is behind and has room.
-    private func readBacklog(_ subscriber: Subscriber) {
-        guard !subscriber.isReading, !subscriber.state.settings.paused, subscriber.state.hasRoom,
-            let (topic, from) = subscriber.state.behind(now: clock.now())
+    private func readBacklog(_ subscriber: Subscriber, _ lane: any DeliveryLane) {
+        guard !lane.isReading, !lane.state.settings.paused, lane.state.hasRoom,
+            let (topic, from) = lane.state.behind(now: clock.now())
         else { return }
-        subscriber.isReading = true
-        let (name, life) = (subscriber.name, subscriber.life)
+        lane.isReading = true
+        let (name, life, id) = (subscriber.name, subscriber.life, lane.laneID)
+        let count = id == nil ? Limits.catchUpEvents : Limits.historyReadEvents
         perform { [engine, post] in
             let result = Result { () throws(Failure) in
-                try engine.read(topic, from: from, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
+                try engine.read(topic, from: from, maxRecords: count, maxBytes: Limits.catchUpBytes)
             }
-            post { core in core.readOn(name, life, topic, from: from, result) }
+            post { core in core.readOn(name, life, id, topic, from: from, result) }
         }
     }
 
     private func readOn(
-        _ name: String, _ life: Int, _ topic: Topic, from: Offset, _ result: Result<RecordBatch?, Failure>
+        _ name: String, _ life: Int, _ laneID: Int64?, _ topic: Topic, from: Offset,
+        _ result: Result<RecordBatch?, Failure>
     ) {
         // What was read for one that was removed and came back is not what that one asked for.
-        guard let subscriber = subscribers[name], subscriber.life == life else { return }
-        subscriber.isReading = false
+        guard let subscriber = subscribers[name], subscriber.life == life, let lane = subscriber.lane(laneID) else {
+            return
+        }
+        lane.isReading = false
         switch result {
         case .success(let batch?) where batch.count > 0:
             if batch.first > from {
-                skipGone(subscriber, topic, to: batch.first)
+                skipGone(subscriber, lane, topic, to: batch.first)
             }
             var matching: [Int32] = []
+            let history = lane as? HistoryLane
             for index in 0..<batch.count {
-                subscriber.matcher.match(batch[index], subscriber.scratch) { _ in matching.append(Int32(index)) }
+                let record = batch[index]
+                subscriber.matcher.match(record, subscriber.scratch) { _ in
+                    if history?.takes(record) ?? true { matching.append(Int32(index)) }
+                }
             }
             var round = LedgerRound()
-            subscriber.state.arrive(batch, matching: matching, now: clock.now(), into: &round)
+            lane.state.arrive(batch, matching: matching, now: clock.now(), into: &round)
             subscriber.isDirty = true
-            if !round.isEmpty { commit(subscriber, round) }
+            if !round.isEmpty { commit(subscriber, round, lane: laneID) }
             dispatch(subscriber)
         case .success:
             // Nothing left up to the end: what was there is gone.
-            skipGone(subscriber, topic, to: end(of: topic).offset)
+            skipGone(subscriber, lane, topic, to: lane.state.feeds[topic]?.end.offset ?? 0)
             dispatch(subscriber)
         case .failure(let failure):
             log.error(

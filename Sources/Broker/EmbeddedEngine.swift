@@ -74,6 +74,20 @@ package final class EmbeddedEngine: Engine {
         try ledger.flush()
     }
 
+    package func createImport(_ topic: Topic, first: Offset) async throws(Failure) {
+        try await journal.create(topic, first: first)
+    }
+
+    package func imports() -> [Topic] { journal.topics().filter(\.isImport) }
+
+    package func removeImport(_ topic: Topic) async throws(Failure) { try await journal.remove(topic) }
+
+    package func lanes(of subscriber: String?, limit: Int) throws(Failure) -> [LedgerLane] {
+        try ledger.lanes(of: subscriber, limit: limit)
+    }
+
+    package func lastLane() throws(Failure) -> Int64 { try ledger.lastLane() }
+
     package func commit(
         _ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void
     ) {
@@ -175,7 +189,7 @@ package final class EmbeddedEngine: Engine {
         }
     }
 
-    package func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
+    package func openDeadLetters(of subscriber: String) throws(Failure) -> OpenDeadLetters {
         try ledger.openDeadLetters(of: subscriber)
     }
 
@@ -250,6 +264,7 @@ extension DeadLetter {
         generation = kept.letter.generation
         group = kept.group
         previous = kept.letter.previous
+        lane = kept.letter.lane
         mended = kept.mended == nil ? nil : kept.batch?[0].event
         mendedTime = kept.mendedTime
         redriven = kept.redriven

@@ -37,6 +37,17 @@ package protocol Engine: AnyObject, Sendable {
     /// Returns when all changes handed over before are written. *Blocks.*
     func flush() throws(Failure)
 
+    /// Makes the topic exist that an import's events wait in, with offsets from `first` on; kept until it is removed.
+    func createImport(_ topic: Topic, first: Offset) async throws(Failure)
+    /// The topics of imports that there are.
+    func imports() -> [Topic]
+    func removeImport(_ topic: Topic) async throws(Failure)
+
+    /// Runs of history, ended ones included, the newest first; of all subscribers where none is named. *Blocks.*
+    func lanes(of subscriber: String?, limit: Int) throws(Failure) -> [LedgerLane]
+    /// The highest number that a run was ever given. *Blocks.*
+    func lastLane() throws(Failure) -> Int64
+
     /// Applies a change, all of it or nothing, after those handed over before. Kept and tried again while the disk
     /// refuses it; `then` is called when it is written.
     func commit(_ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void)
@@ -78,7 +89,7 @@ package protocol Engine: AnyObject, Sendable {
     func removeOutbox(_ ids: [UInt64])
 
     /// How many dead letters of a subscriber nobody has dealt with, and their keys. *Blocks.*
-    func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String])
+    func openDeadLetters(of subscriber: String) throws(Failure) -> OpenDeadLetters
     /// Newest first, ids below `before`. *Blocks.*
     func deadLetters(_ filter: DeadLetterFilter, before: Int64?, limit: Int) throws(Failure) -> [DeadLetter]
     /// The ids of all that fit, the oldest first. *Blocks.*

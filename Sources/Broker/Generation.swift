@@ -56,6 +56,15 @@ extension SubscriberRoute {
         return settings
     }
 
+    /// Whether the past that `start` asks for is delivered beside what is live.
+    var takesHistoryBeside: Bool {
+        switch delivery {
+        case .run(_, _, let batch): !ordered && batch == nil
+        case .push: !ordered
+        case .pull: false
+        }
+    }
+
     var methodName: String {
         switch delivery {
         case .run: "run"

@@ -10,6 +10,38 @@ extension Limits {
     /// Bytes of those records; large events reach this bound first.
     package static let windowBytes = 16 << 20
 
+    /// The same of a run of history, which is never in a hurry, and how much of it is read at a time: the broker's thread
+    /// looks at one read while live events wait, so that it must be a matter of a fraction of a millisecond.
+    package static let historyWindowEvents = 2_048
+    package static let historyWindowBytes = 8 << 20
+    package static let historyReadEvents = 512
+
+    /// Deliveries of history that a destination has at once. How many is decided by how long they take: what is live waits
+    /// behind them.
+    package static let historyInFlightMax = 256
+    package static let historyInFlightStart = 16
+
+    /// A delivery of history that takes longer from start to settlement halves how many there may be, one that takes
+    /// less than the other lets there be more. A live event waits behind them no longer than that.
+    package static let historyTurnMax: Duration = .milliseconds(4)
+    package static let historyTurnMin: Duration = .milliseconds(2)
+
+    /// Runs of history of one subscriber at once.
+    package static let lanesMax = 8
+
+    /// Ended runs that a listing shows.
+    package static let lanesShown = 100
+
+    /// Deliveries that one start may pass over because another lane has them in flight.
+    package static let passedOverMax = 1_024
+
+    /// Offsets set aside for the topic of one import, so that no event of any import has the offset of another, or of
+    /// the topic that it is for.
+    package static let importOffsetBits: Offset = 40
+
+    /// Over what time the speed of a run is measured.
+    package static let paceInterval: Duration = .seconds(5)
+
     /// Deliveries handed to a destination and not settled. The lane runs them in turn; a deep pipe keeps it busy
     /// while settlements are on their way.
     package static let pipelineEvents = 2_048

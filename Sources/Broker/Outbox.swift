@@ -79,6 +79,6 @@ extension BrokerCore {
     }
 
     func keyExtractor(of topic: Topic) -> (any KeyExtractor)? {
-        generation?.table.topics.first { $0.name == topic.name }?.keyExtractor
+        generation?.table.topics.first { $0.name == topic.shownName }?.keyExtractor
     }
 }

@@ -57,7 +57,13 @@ extension BrokerCore {
     func servePulls(_ subscriber: Subscriber, _ now: Timestamp) {
         guard case .pull(let lease) = subscriber.route.delivery else { return }
         while let waiting = subscriber.waitingPulls.first {
-            let started = subscriber.state.start(max: waiting.max, maxBytes: Limits.pullBytesMax, now: now)
+            // What is live goes first; history fills up what is left.
+            var started = subscriber.startLive(max: waiting.max, maxBytes: Limits.pullBytesMax, now: now)
+            if started.count < waiting.max, !subscriber.history.isEmpty {
+                let bytes = started.reduce(0) { $0 + $1.record.byteCount }
+                started += subscriber.startHistory(
+                    max: waiting.max - started.count, maxBytes: Limits.pullBytesMax - bytes, now: now)
+            }
             guard !started.isEmpty || waiting.until <= now || isDraining else { break }
             subscriber.waitingPulls.removeFirst()
             pollers -= 1

@@ -88,17 +88,26 @@ extension BrokerCore {
         var all: [Int64] = []
         for (name, letters) in Dictionary(grouping: letters, by: \.subscriber) {
             guard let subscriber = subscribers[name] else { continue }
-            var round = LedgerRound()
-            var sent: [Int64] = []
-            for letter in letters {
-                let id = DeliveryID(topic: Topic.named(letter.topic), offset: letter.offset)
-                if subscriber.state.redrive(id, key: letter.key, deadLetter: letter.id, now: now, into: &round) {
-                    sent.append(letter.id)
-                }
+            // A run of history that goes on has its keys waiting; the letters of one that has ended are anybody's.
+            let byLane = Dictionary(grouping: letters) { letter in
+                subscriber.history.first { $0.id == letter.lane && !$0.isCancelled }?.id
             }
-            subscriber.counts.dead -= sent.count
-            all += sent
-            commit(subscriber, round, redriven: sent)
+            for (laneID, letters) in byLane {
+                guard let lane = subscriber.lane(laneID) else { continue }
+                var round = LedgerRound()
+                var sent: [Int64] = []
+                for letter in letters {
+                    let id = DeliveryID(topic: Topic.named(letter.topic), offset: letter.offset)
+                    if lane.state.redrive(
+                        id, key: letter.key, deadLetter: letter.id, replay: letter.lane != nil, now: now, into: &round)
+                    {
+                        sent.append(letter.id)
+                    }
+                }
+                subscriber.counts.dead -= sent.count
+                all += sent
+                commit(subscriber, round, lane: laneID, redriven: sent)
+            }
             dispatch(subscriber)
         }
         return all
@@ -116,7 +125,7 @@ extension BrokerCore {
             }
             subscriber.counts.dead -= letters.count
             for letter in letters {
-                if let key = letter.key { subscriber.state.unblock(key: key, now: now) }
+                if let key = letter.key { subscriber.lane(letter.lane)?.state.unblock(key: key, now: now) }
             }
             commit(subscriber, round)
             dispatch(subscriber)

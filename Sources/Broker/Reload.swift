@@ -14,9 +14,11 @@ package struct Preparation: Sendable {
     /// Where `start` points, by subscriber and topic, for those that have no position there.
     var starts: [String: [String: Offset]] = [:]
     /// Dead letters that nobody has dealt with, by subscriber.
-    var dead: [String: (count: Int, keys: [String])] = [:]
+    var dead: [String: OpenDeadLetters] = [:]
     /// Answers to pulls whose leases may hold still, with their records as far as those are there.
     var leases: [String: [(row: LeaseRow, deliveries: [Delivery?])]] = [:]
+    /// The highest number that a run of history was given.
+    var lastLane: Int64 = 0
 }
 
 extension BrokerCore {
@@ -28,6 +30,7 @@ extension BrokerCore {
         let now = clock.now()
         let topics = next.table.topics.map { Topic.named($0.name) }
         var running: [String: Subscriber] = [:]
+        lastLane = max(lastLane, preparation.lastLane)
 
         for route in next.table.subscribers {
             let fingerprint = next.fingerprints[route.name] ?? route.fingerprint
@@ -51,7 +54,7 @@ extension BrokerCore {
                 restoreLeases(subscriber, preparation)
                 if let destination { connect(destination, to: subscriber) }
             }
-            updateFeeds(of: subscriber, topics, preparation)
+            updateFeeds(of: subscriber, topics, preparation, now)
             running[route.name] = subscriber
         }
         for removed in subscribers.values {
@@ -77,7 +80,7 @@ extension BrokerCore {
         metrics.generation.record(Double(next.number))
         if positionsAt == nil { positionsAt = now + Limits.positionsInterval }
         for subscriber in running.values {
-            subscriber.state.generation = next.number
+            for lane in subscriber.lanes { lane.state.generation = next.number }
             dispatch(subscriber)
         }
         return stopping
@@ -140,6 +143,7 @@ extension BrokerCore {
             subscriber.state.restoreShelf(
                 after: (last.restored.id, due), count: ledger.scheduledCount - ledger.scheduled.count)
         }
+        restoreLanes(of: subscriber, ledger.lanes, deadKeys: dead?.laneKeys ?? [:], now)
         subscriber.pause = ledger.pause
         subscriber.applySettings()
     }
@@ -159,20 +163,44 @@ extension BrokerCore {
 
     /// Opens a feed for each topic that is new to the subscriber, closes those it no longer takes from, and writes down
     /// where the new ones start: an event accepted from now on is for them, whatever happens.
-    private func updateFeeds(of subscriber: Subscriber, _ topics: [Topic], _ preparation: Preparation) {
+    ///
+    /// What lies before the end goes into a run of history beside it, for a subscriber that takes events one by one as
+    /// they come. Where order counts, or the subscriber sets the pace, history comes first in the one lane there is.
+    private func updateFeeds(
+        of subscriber: Subscriber, _ topics: [Topic], _ preparation: Preparation, _ now: Timestamp
+    ) {
         let wanted = Set(topics.filter { subscriber.route.takes(from: $0) })
         for topic in Array(subscriber.state.feeds.keys) where !wanted.contains(topic) {
             subscriber.state.close(topic)
+            for lane in subscriber.history { lane.state.close(topic) }
         }
         var isNew = false
+        var past: [LedgerLane.Span] = []
         for topic in wanted where subscriber.state.feeds[topic] == nil {
             let end = end(of: topic)
-            let start = preparation.starts[subscriber.name]?[topic.name] ?? end.offset
-            subscriber.state.open(Feed(end: end, position: min(start, end.offset)))
+            let start = min(preparation.starts[subscriber.name]?[topic.name] ?? end.offset, end.offset)
+            if start < end.offset, subscriber.route.takesHistoryBeside {
+                past.append(.init(topic: topic.name, from: start, until: end.offset))
+                subscriber.state.open(Feed(end: end, position: end.offset))
+            } else {
+                subscriber.state.open(Feed(end: end, position: start))
+            }
             isNew = true
         }
-        if isNew { commit(subscriber, LedgerRound(), needsSync: true) }
-        for topic in wanted { skipGone(subscriber, topic, to: engine.bounds(of: topic).first) }
+        if isNew {
+            var rows: [LedgerLane] = []
+            if !past.isEmpty {
+                past.sort { $0.topic < $1.topic }
+                rows.append(openLane(subscriber, id: nextLane(), .init(kind: .start, spans: past), now).row)
+            }
+            // The seam is one write: both sides of it are known after a crash, or neither.
+            commit(subscriber, LedgerRound(), needsSync: true, newRows: rows)
+        }
+        for lane in subscriber.lanes {
+            for topic in Array(lane.state.feeds.keys) {
+                skipGone(subscriber, lane, topic, to: engine.bounds(of: topic).first)
+            }
+        }
     }
 
     /// Which subscribers of `next` are not running, and so must be read from the ledger.
@@ -200,6 +228,7 @@ extension Preparation {
     ) throws(Failure) -> Preparation {
         var preparation = Preparation()
         try engine.adopt(newcomers.flatMap { [$0.name] + ($0.was.map { [$0] } ?? []) })
+        preparation.lastLane = try engine.lastLane()
         for route in newcomers {
             if let old = route.was { try engine.rename(old, to: route.name) }
             let ledger = try engine.load(

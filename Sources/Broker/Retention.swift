@@ -44,8 +44,18 @@ struct Loss {
 
 /// A subscriber that has not read all of what retention is about to take.
 struct Straggler: Sendable {
-    var subscriber: String
+    struct ID: Hashable {
+        var subscriber: String
+        /// nil is the live lane.
+        var lane: Int64?
+    }
+
+    var id: ID
     var filter: Filter?
+    /// A run of history's own, beside the subscriber's.
+    var historyFilter: Filter?
+    /// Where a run of history ends.
+    var end: Offset
     /// The first offset it has not taken in.
     var next: Offset
     /// What it settled before a restart and hasn't come to again.
@@ -55,54 +65,74 @@ struct Straggler: Sendable {
 extension BrokerCore {
     /// Who needs the oldest record of `topic` among the running subscribers, and from which offset on.
     func unsettledFloor(of topic: Topic) -> (subscriber: String, offset: Offset)? {
-        subscribers.values.compactMap { subscriber in
-            subscriber.state.unsettledFloor(of: topic).map { (subscriber.name, $0) }
+        subscribers.values.flatMap { subscriber in
+            ([subscriber.state.unsettledFloor(of: topic)] + subscriber.history.map { $0.state.historyFloor(of: topic) })
+                .compactMap { floor in floor.map { (subscriber.name, $0) } }
         }.min { ($0.1, $0.0) < ($1.1, $1.0) }
     }
 
     func stragglers(in topic: Topic, before end: Offset) -> [Straggler] {
-        subscribers.values.compactMap { subscriber in
-            guard let feed = subscriber.state.feeds[topic], feed.next < end else { return nil }
-            return Straggler(
-                subscriber: subscriber.name, filter: subscriber.route.filter, next: feed.next, settled: feed.resumed)
+        subscribers.values.flatMap { subscriber in
+            subscriber.lanes.compactMap { lane in
+                guard let feed = lane.state.feeds[topic], feed.next < min(end, feed.end.offset) else { return nil }
+                return Straggler(
+                    id: .init(subscriber: subscriber.name, lane: lane.laneID), filter: subscriber.route.filter,
+                    historyFilter: (lane as? HistoryLane)?.ownFilter, end: feed.end.offset, next: feed.next,
+                    settled: feed.resumed)
+            }
         }
     }
 
     /// Moves everyone past records of `topic` that are about to go, and says who loses what. `matching` has the offsets of
     /// each straggler's events, rising. All positions are handed to the ledger synced, so that no restart comes back to
     /// what is gone.
-    func giveUp(_ topic: Topic, before end: Offset, matching: [String: [ClosedRange<Offset>]]) {
-        let now = clock.now()
+    func giveUp(_ topic: Topic, before end: Offset, matching: [Straggler.ID: [ClosedRange<Offset>]]) {
         for subscriber in subscribers.values {
-            guard let feed = subscriber.state.feeds[topic] else { continue }
-            var round = LedgerRound()
-            var losses: [Loss] = []
-            if feed.next < end {
-                // It may have read on since its events were counted.
-                let lost = (matching[subscriber.name] ?? []).reduce(0) { sum, range in
-                    range.upperBound < feed.next
-                        ? sum : sum + Int(range.upperBound - max(range.lowerBound, feed.next)) + 1
-                }
-                if lost > 0 {
-                    losses.append(Loss(topic: topic, first: feed.next, end: end, events: lost, cause: .retention))
-                }
-                subscriber.state.skip(topic, to: end)
-            }
-            let waiting = subscriber.state.deferred(in: topic, before: end)
-            for id in waiting { subscriber.state.lost(id, now: now, into: &round) }
-            if !waiting.isEmpty {
-                losses.append(Loss(topic: topic, offsets: waiting.map(\.offset), cause: .goneBeforeRetry))
-            }
-            report(losses, of: subscriber, round, needsSync: true)
+            // Runs of history first: the live lane's commit is synced in any case.
+            for lane in subscriber.history { giveUp(topic, before: end, subscriber, lane, matching) }
+            guard subscriber.state.feeds[topic] != nil else { continue }
+            giveUp(topic, before: end, subscriber, subscriber, matching)
             dispatch(subscriber)
         }
     }
 
+    private func giveUp(
+        _ topic: Topic, before end: Offset, _ subscriber: Subscriber, _ lane: any DeliveryLane,
+        _ matching: [Straggler.ID: [ClosedRange<Offset>]]
+    ) {
+        guard let feed = lane.state.feeds[topic] else { return }
+        let end = min(end, feed.end.offset)
+        let now = clock.now()
+        var round = LedgerRound()
+        var losses: [Loss] = []
+        if feed.next < end {
+            // It may have read on since its events were counted.
+            let ranges = matching[.init(subscriber: subscriber.name, lane: lane.laneID)] ?? []
+            let lost = ranges.reduce(0) { sum, range in
+                range.upperBound < feed.next
+                    ? sum : sum + Int(range.upperBound - max(range.lowerBound, feed.next)) + 1
+            }
+            if lost > 0 {
+                losses.append(Loss(topic: topic, first: feed.next, end: end, events: lost, cause: .retention))
+            }
+            lane.state.skip(topic, to: end)
+        }
+        let waiting = lane.state.deferred(in: topic, before: end)
+        for id in waiting { lane.state.lost(id, now: now, into: &round) }
+        if !waiting.isEmpty {
+            losses.append(Loss(topic: topic, offsets: waiting.map(\.offset), cause: .goneBeforeRetry))
+        }
+        guard lane.laneID == nil || !losses.isEmpty else { return }
+        report(losses, of: subscriber, round, lane: lane.laneID, needsSync: true)
+    }
+
     /// Moves a subscriber on to the first record there is, and reports what it doesn't get by that.
-    func skipGone(_ subscriber: Subscriber, _ topic: Topic, to offset: Offset) {
-        guard let feed = subscriber.state.feeds[topic], feed.next < offset else { return }
+    func skipGone(_ subscriber: Subscriber, _ lane: any DeliveryLane, _ topic: Topic, to offset: Offset) {
+        guard let feed = lane.state.feeds[topic] else { return }
+        let offset = min(offset, feed.end.offset)
+        guard feed.next < offset else { return }
         let loss = Loss(topic: topic, first: feed.next, end: offset, events: nil, cause: .unreadable)
-        subscriber.state.skip(topic, to: offset)
+        lane.state.skip(topic, to: offset)
         guard generation?.table.topics.first(where: { $0.name == topic.name })?.syncInterval == nil else {
             // After a crash such a topic leaves out offsets that may or may not have held something.
             return log.warning(
@@ -112,11 +142,13 @@ extension BrokerCore {
                     "last": "\(offset - 1)",
                 ])
         }
-        report([loss], of: subscriber, LedgerRound())
+        report([loss], of: subscriber, LedgerRound(), lane: lane.laneID)
     }
 
     /// Commits a round together with what is to be said of the losses in it: told once, whatever happens.
-    func report(_ losses: [Loss], of subscriber: Subscriber, _ round: LedgerRound, needsSync: Bool = false) {
+    func report(
+        _ losses: [Loss], of subscriber: Subscriber, _ round: LedgerRound, lane: Int64? = nil, needsSync: Bool = false
+    ) {
         var effects = Effects()
         for loss in losses {
             BrokerMetrics.lost(subscriber: subscriber.name, topic: loss.topic.name).increment(by: loss.events ?? 1)
@@ -134,7 +166,7 @@ extension BrokerCore {
                     id: "lost-\(subscriber.name)-\(loss.topic)-\(loss.first)-\(loss.end)",
                     subscriber: subscriber.name, data: LossAlert(subscriber: subscriber.name, loss)))
         }
-        commit(subscriber, round, effects, needsSync: needsSync)
+        commit(subscriber, round, effects, lane: lane, needsSync: needsSync)
     }
 
     private struct LossAlert: Encodable {

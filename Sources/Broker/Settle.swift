@@ -11,12 +11,53 @@ extension BrokerCore {
     /// position, the retry, the dead letter, the plugin's state writes and its publications) goes to the ledger as
     /// one change, so that all of it is true after a crash or none.
     func settle(_ subscriber: Subscriber, _ settlements: Settlements) {
+        if subscriber.history.isEmpty {
+            settle(subscriber, subscriber, settlements)
+        } else {
+            for (lane, part) in byLane(subscriber, settlements) { settle(subscriber, lane, part) }
+        }
+        countKills(subscriber, settlements)
+        watchEndpoint(subscriber, settlements)
+        dispatch(subscriber)
+    }
+
+    /// What ends belongs to the lane that has it in flight.
+    private func byLane(
+        _ subscriber: Subscriber, _ settlements: Settlements
+    ) -> [(lane: any DeliveryLane, part: Settlements)] {
+        var live = Settlements()
+        var others = subscriber.history.map { (lane: $0, part: Settlements()) }
+        for id in settlements.acks {
+            if let place = subscriber.history.firstIndex(where: { $0.state.inFlight[id] != nil }) {
+                others[place].part.acks.append(id)
+            } else {
+                live.acks.append(id)
+            }
+        }
+        for settlement in settlements.others {
+            let id = settlement.delivery
+            if let place = subscriber.history.firstIndex(where: { $0.state.inFlight[id] != nil }) {
+                others[place].part.others.append(settlement)
+            } else {
+                live.others.append(settlement)
+            }
+        }
+        return ([(lane: subscriber as any DeliveryLane, part: live)] + others.map { ($0.lane, $0.part) })
+            .filter { !$0.part.isEmpty }
+    }
+
+    private func settle(_ subscriber: Subscriber, _ lane: any DeliveryLane, _ settlements: Settlements) {
         let now = clock.now()
+        let history = lane as? HistoryLane
         var round = LedgerRound()
         var effects = Effects()
-        let acked = subscriber.state.acknowledge(settlements.acks, now: now, into: &round)
+        let acked = lane.state.acknowledge(settlements.acks, now: now, into: &round)
         subscriber.counts.acked += acked
         subscriber.metrics.acked.increment(by: acked)
+        if let history, acked > 0 {
+            history.count(acked)
+            subscriber.state.endpointAnswered()
+        }
 
         for var settlement in settlements.others {
             settlement.outcome = settlement.outcome.withBoundedReason
@@ -29,15 +70,22 @@ extension BrokerCore {
                 {
                     // What was settled so far is one change, the rest another; both whole.
                     subscriber.attempts.add(&round, now: now)
-                    commit(subscriber, round, effects)
+                    commit(subscriber, round, effects, lane: lane.laneID)
                     round = LedgerRound()
                     effects = Effects()
                 }
             }
-            guard subscriber.state.settle(settlement, now: now, random: &random, into: &round) else { continue }
+            var isExcused: Bool?
+            if let history, history.state.inFlight[settlement.delivery] != nil {
+                isExcused = subscriber.state.observe(settlement, now: now)
+            }
+            guard
+                lane.state.settle(settlement, isExcused: isExcused, now: now, random: &random, into: &round)
+            else { continue }
             count(settlement, for: subscriber)
             switch settlement.outcome {
             case .ack, .drop:
+                history?.count(1)
                 if let more = settlement.effects {
                     effects.state += more.state
                     effects.publications += more.publications
@@ -45,15 +93,18 @@ extension BrokerCore {
             case .retry, .dead, .returned: break
             }
         }
+        if let history {
+            if let began = round.passed.last?.began ?? round.attempts.last?.delivery.began {
+                history.share.observe(now - began, least: subscriber.historyLeast)
+            }
+            history.pace.mark(history.passed, now)
+        }
         subscriber.attempts.add(&round, now: now)
         if round.isEmpty && effects.isEmpty {
             markDirty(subscriber)
         } else {
-            commit(subscriber, round, effects)
+            commit(subscriber, round, effects, lane: lane.laneID)
         }
-        countKills(subscriber, settlements)
-        watchEndpoint(subscriber, settlements)
-        dispatch(subscriber)
     }
 
     /// Why the ledger won't take one delivery's effects; nil where it will.
@@ -103,15 +154,28 @@ extension BrokerCore {
 
     /// Writes what a round changed, together with the positions as they stand.
     func commit(
-        _ subscriber: Subscriber, _ round: LedgerRound, _ effects: Effects = Effects(), redriven: [Int64] = [],
-        needsSync: Bool = false, allAttempts: Bool = false
+        _ subscriber: Subscriber, _ round: LedgerRound, _ effects: Effects = Effects(), lane: Int64? = nil,
+        redriven: [Int64] = [], needsSync: Bool = false, allAttempts: Bool = false, newRows: [LedgerLane] = [],
+        then: (@Sendable () -> Void)? = nil
     ) {
         var change = LedgerChange(subscriber: subscriber.name)
         change.needsSync = needsSync
-        change.positions = positions(of: subscriber)
-        change.deferred =
-            round.finished.map { .remove(topic: $0.topic.name, offset: $0.offset) }
+        if let lane { subscriber.history.first { $0.id == lane }?.count(round.dead.count) }
+        change.positions = subscriber.state.positions
+        change.lanes = subscriber.history.map(\.change)
+        for row in newRows {
+            if let place = change.lanes.firstIndex(where: { $0.id == row.id }) { change.lanes[place].row = row }
+        }
+        let deferred =
+            round.finished.map { DeferredChange.remove(topic: $0.topic.name, offset: $0.offset) }
             + round.deferred.map { .put(Deferred($0)) }
+        if lane == nil {
+            change.deferred = deferred
+        } else if let place = change.lanes.firstIndex(where: { $0.id == lane }),
+            subscriber.history[place].row.state == .running
+        {
+            change.lanes[place].deferred = deferred
+        }
         change.resolved = round.resolved
         change.redriven = redriven
         change.state = effects.state
@@ -126,7 +190,9 @@ extension BrokerCore {
             ]
             if let trace = burial.trace { metadata["trace"] = "\(trace)" }
             log.warning("Delivery is a dead letter", metadata: metadata)
-            change.dead.append(NewDeadLetter(burial))
+            var letter = NewDeadLetter(burial)
+            letter.lane = lane
+            change.dead.append(letter)
             // A dead letter of the dead letters' own subscriber is kept, but not announced: that would never end.
             if burial.delivery.record.topic != .dead {
                 change.publications.append(.deadLetter(burial, subscriber: subscriber.name))
@@ -154,18 +220,13 @@ extension BrokerCore {
             switch result {
             case .success:
                 if hasPublications { post { core in core.drainOutbox() } }
+                then?()
             case .failure(let failure):
                 // The ledger retries what the disk refuses; it gives up only when it is closed while the disk fails.
                 log.error(
                     "Settlements not written; their events will be delivered again",
                     metadata: ["subscriber": "\(name)", "error": "\(failure)"])
             }
-        }
-    }
-
-    private func positions(of subscriber: Subscriber) -> [LedgerPosition] {
-        subscriber.state.feeds.map { topic, feed in
-            LedgerPosition(topic: topic.name, position: feed.position, settled: feed.settled)
         }
     }
 
@@ -184,7 +245,9 @@ extension BrokerCore {
     func flushAllPositions(_ now: Timestamp) {
         positionsAt = now + Limits.positionsInterval
         for subscriber in subscribers.values {
-            let sum = subscriber.state.feeds.values.reduce(0) { $0 &+ $1.position }
+            let sum = subscriber.lanes.reduce(0) { sum, lane in
+                lane.state.feeds.values.reduce(sum) { $0 &+ $1.position }
+            }
             if sum != subscriber.positionsWritten || !subscriber.attempts.isEmpty {
                 subscriber.positionsWritten = sum
                 commit(subscriber, LedgerRound(), allAttempts: true)

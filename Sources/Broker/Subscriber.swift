@@ -17,6 +17,8 @@ final class Subscriber {
     /// Tells it from one of the same name that was removed before.
     var life = 0
     var state: SubscriberState
+    /// Runs of history beside what is live, the oldest first.
+    var history: [HistoryLane] = []
     var destination: (any Destination)?
     var leases = LeaseTable()
     var waitingPulls: Deque<WaitingPull> = []
@@ -106,5 +108,6 @@ final class Subscriber {
         var settings = route.stateSettings
         settings.paused = settings.paused || pause != nil || isQuarantined || isGone
         state.update(settings)
+        for lane in history where !lane.isCancelled { lane.applySettings(settings) }
     }
 }

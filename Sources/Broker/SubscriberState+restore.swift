@@ -52,10 +52,13 @@ extension SubscriberState {
         let id = delivery.id
         guard inFlight[id] == nil else { return false }
         if let entry = deferred[id] {
-            guard entry.due != nil, entry.attempts == delivery.attempt - 1, !entry.isUnderway else { return false }
+            // A run of history may have had it, and has a row of its own.
+            guard entry.due != nil, entry.attempts == delivery.attempt - 1, entry.replay == delivery.replay,
+                !entry.isUnderway
+            else { return false }
             deferred[id]!.isUnderway = true
         } else {
-            guard delivery.attempt == 1, let feed = feeds[id.topic], id.offset >= feed.next,
+            guard delivery.attempt == 1, !delivery.replay, let feed = feeds[id.topic], id.offset >= feed.next,
                 !feed.resumed.contains(where: { $0.contains(id.offset) })
             else { return false }
             feeds[id.topic]!.hasLeased = true
@@ -63,6 +66,7 @@ extension SubscriberState {
         }
         hold(delivery)
         inFlight[id] = delivery
+        if settings.ordered, let key = delivery.record.key { inFlightKeys.insert(key) }
         return true
     }
 
@@ -73,8 +77,11 @@ extension SubscriberState {
     /// letter isn't counted.
     package var movable: Int {
         held + shelf.count + deferred.values.count { $0.due != nil && !$0.isUnderway }
-            + feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) }
+            + unread
     }
+
+    /// Records that were not looked at yet.
+    package var unread: Int { feeds.values.reduce(0) { $0 + Int($1.end.offset - min($1.next, $1.end.offset)) } }
 
     /// When the oldest record was appended that is held in memory and not settled.
     package var oldestUnsettled: Timestamp? {

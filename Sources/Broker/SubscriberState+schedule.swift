@@ -26,7 +26,7 @@ extension SubscriberState {
         let id = DeliveryID(topic: record.topic, offset: record.offset)
         guard settings.ordered, let key = record.key else {
             feed.finish(id.offset)
-            let entry = Deferred(attempts: 0, due: due, key: record.key)
+            let entry = Deferred(attempts: 0, due: due, key: record.key, replay: settings.isReplay)
             round.deferred.append(.init(id: id, deferral: entry))
             insertScheduled(Due(time: due, id: id), entry)
             return
@@ -38,12 +38,12 @@ extension SubscriberState {
         }
         // It waits its turn first, as any other; its time is looked at again when it is the head. A row for it while its
         // head has none would let it go first after a restart.
-        enqueue(Delivery(record: record, attempt: 1), &feed, &round)
+        enqueue(Delivery(record: record, attempt: 1, replay: settings.isReplay), &feed, &round)
     }
 
     /// The head of a key waits for its time; followers are parked behind it.
     mutating func scheduleHead(_ id: DeliveryID, _ due: Timestamp, key: String, _ round: inout LedgerRound) {
-        let entry = Deferred(attempts: 0, due: due, key: key)
+        let entry = Deferred(attempts: 0, due: due, key: key, replay: settings.isReplay)
         deferred[id] = entry
         dueTimes.insert(Due(time: due, id: id))
         round.deferred.append(.init(id: id, deferral: entry))
@@ -130,8 +130,9 @@ extension SubscriberState {
         shelf.count = count
     }
 
-    /// Whether it may not be delivered any more.
+    /// Whether it may not be delivered any more. What somebody asks to have again has no end.
     func isOver(_ delivery: Delivery, _ now: Timestamp) -> Bool {
+        if settings.isReplay { return false }
         let record = delivery.record
         if let ttl = settings.ttl, record.time + ttl <= now { return true }
         if let expires = record.expires { return expires <= now }

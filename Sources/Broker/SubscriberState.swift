@@ -33,6 +33,10 @@ package struct SubscriberState {
         package var ttl: Duration?
         /// Scheduled deliveries held in memory.
         package var scheduledMax = Limits.scheduledMax
+        /// It takes what lies in the past, beside a live one: nothing of it waits for a batch's interval, and it holds less.
+        package var isHistory = false
+        /// What it delivers is marked as a replay.
+        package var isReplay = false
 
         package init() {}
     }
@@ -46,6 +50,10 @@ package struct SubscriberState {
     /// Deferred deliveries whose time has come and whose record was read again; they go first.
     var retries: Deque<Delivery> = []
     package internal(set) var inFlight: [DeliveryID: Delivery] = [:]
+    /// Of an ordered subscriber.
+    var inFlightKeys: Set<String> = []
+    /// It takes and starts nothing more; what is in flight ends, and isn't tried again.
+    var isCancelled = false
     package internal(set) var deferred: [DeliveryID: Deferred] = [:]
     var dueTimes = Heap<Due>()
     /// Those that wait for a time that their publisher set; they are in `deferred` as well.
@@ -142,8 +150,9 @@ package struct SubscriberState {
     }
 
     package var hasRoom: Bool {
-        held < Limits.windowEvents && heldBytes < Limits.windowBytes
-            && deferred.count - schedule.count < Limits.deferredMax
+        held < (settings.isHistory ? Limits.historyWindowEvents : Limits.windowEvents)
+            && heldBytes < (settings.isHistory ? Limits.historyWindowBytes : Limits.windowBytes)
+            && deferred.count - (settings.isHistory ? 0 : schedule.count) < Limits.deferredMax
     }
 
     /// Takes those records of `batch` whose places `matching` names (ascending), as long as there is room. Records
@@ -184,7 +193,7 @@ package struct SubscriberState {
             if let due = record.deliverAt, due > now {
                 schedule(record, due, &feed, &round)
             } else {
-                enqueue(Delivery(record: record, attempt: 1), &feed, &round)
+                enqueue(Delivery(record: record, attempt: 1, replay: settings.isReplay), &feed, &round)
             }
         }
         feed.advance(to: max(from, end))
@@ -244,7 +253,7 @@ package struct SubscriberState {
     }
 
     mutating func park(_ id: DeliveryID, key: String, _ state: inout KeyState) {
-        deferred[id] = Deferred(attempts: 0, due: nil, key: key)
+        deferred[id] = Deferred(attempts: 0, due: nil, key: key, replay: settings.isReplay)
         state.parked.append(id)
     }
 
@@ -259,10 +268,15 @@ package struct SubscriberState {
     }
 
     /// Deliveries that may start now, at most `max` and, but for the first, `maxBytes` of records; they are in flight
-    /// from here on. Those whose time is over are in flight too, and ``takeOverdue()`` names them.
-    package mutating func start(max: Int, maxBytes: Int = .max, now: Timestamp) -> [Delivery] {
+    /// from here on. Those whose time is over are in flight too, and ``takeOverdue()`` names them. Those that `isElsewhere`
+    /// names must wait: another lane of the subscriber has them in flight, or something of their key.
+    package mutating func start(
+        max: Int, maxBytes: Int = .max, now: Timestamp, unless isElsewhere: ((Delivery) -> Bool)? = nil
+    ) -> [Delivery] {
         guard !settings.paused, !(ready.isEmpty && retries.isEmpty) else { return [] }
-        while let next = retries.first ?? ready.first, isOver(next, now) { _ = begin(now) }
+        while let next = retries.first ?? ready.first, isOver(next, now), !(isElsewhere?(next) ?? false) {
+            _ = begin(now)
+        }
         var count = Swift.min(max, settings.inFlightMax - inFlight.count)
         switch breaker.stand(now: now) {
         case .everything: break
@@ -274,16 +288,29 @@ package struct SubscriberState {
             count = Swift.min(count, batch.count)
         }
         count = Swift.min(count, ready.count + retries.count)
+        guard count > 0 else { return [] }
         if bucket != nil { count = bucket!.take(upTo: count, now: now) }
         guard count > 0 else { return [] }
         var started: [Delivery] = []
         started.reserveCapacity(count)
         var bytes = 0
+        var passedOver: (retries: [Delivery], ready: [Delivery]) = ([], [])
         while started.count < count, let next = retries.first ?? ready.first {
+            if let isElsewhere, isElsewhere(next) {
+                guard passedOver.retries.count + passedOver.ready.count < Limits.passedOverMax else { break }
+                if retries.isEmpty {
+                    passedOver.ready.append(ready.removeFirst())
+                } else {
+                    passedOver.retries.append(retries.removeFirst())
+                }
+                continue
+            }
             bytes += next.record.byteCount
             if bytes > maxBytes, !started.isEmpty { break }
             if let delivery = begin(now) { started.append(delivery) }
         }
+        if !passedOver.retries.isEmpty { retries.prepend(contentsOf: passedOver.retries) }
+        if !passedOver.ready.isEmpty { ready.prepend(contentsOf: passedOver.ready) }
         if let first = started.first { breaker.started(first.id) }
         if started.count < count { bucket?.putBack(count - started.count) }
         return started
@@ -295,14 +322,21 @@ package struct SubscriberState {
         delivery.began = now
         delivery.generation = generation
         inFlight[delivery.id] = delivery
+        if settings.ordered, let key = delivery.record.key { inFlightKeys.insert(key) }
         guard isOver(delivery, now) else { return delivery }
         overdue.append(delivery.id)
         return nil
     }
 
+    /// Keys that are in flight no longer.
+    private mutating func land(_ delivery: Delivery) {
+        if !inFlightKeys.isEmpty, let key = delivery.record.key { inFlightKeys.remove(key) }
+    }
+
     /// A batch starts when it is full, when its oldest record has waited for the interval, or when no more can be held.
     private func isBatchDue(_ batch: BatchPolicy, _ now: Timestamp) -> Bool {
         if ready.count + retries.count >= batch.count || !retries.isEmpty || !hasRoom { return true }
+        if settings.isHistory { return behind(now: now) == nil }
         return batchDue(batch).map { $0 <= now } ?? false
     }
 
@@ -311,7 +345,8 @@ package struct SubscriberState {
     }
 
     /// The next moment at which something changes by itself; nil: only when something comes in, or while it is paused.
-    package func wake(now: Timestamp) -> Timestamp? {
+    /// `canStart` is false while another lane keeps this one from starting anything.
+    package func wake(now: Timestamp, canStart: Bool = true) -> Timestamp? {
         guard !settings.paused else { return nil }
         let isAnythingReady = !(ready.isEmpty && retries.isEmpty)
         var wake = dueTimes.min?.time
@@ -329,9 +364,9 @@ package struct SubscriberState {
         if settings.deliverAfter != nil {
             for feed in feeds.values { if let time = feed.notBefore, time > now { consider(time) } }
         }
-        guard isAnythingReady else { return wake }
-        if let batch = settings.batch, inFlight.isEmpty { consider(batchDue(batch)) }
-        if let bucket, inFlight.count < settings.inFlightMax { consider(bucket.next(after: now)) }
+        guard isAnythingReady, canStart else { return wake }
+        if let batch = settings.batch, inFlight.isEmpty, !settings.isHistory { consider(batchDue(batch)) }
+        if inFlight.count < settings.inFlightMax { consider(rateWake(after: now)) }
         return wake
     }
 
@@ -416,10 +451,11 @@ package struct SubscriberState {
 
     /// A dead letter is sent again.
     package mutating func redrive(
-        _ id: DeliveryID, key: String?, deadLetter: Int64, now: Timestamp, into round: inout LedgerRound
+        _ id: DeliveryID, key: String?, deadLetter: Int64, replay: Bool = false, now: Timestamp,
+        into round: inout LedgerRound
     ) -> Bool {
         guard deferred[id] == nil, inFlight[id] == nil else { return false }
-        var entry = Deferred(attempts: 0, due: now, key: key, deadLetter: deadLetter)
+        var entry = Deferred(attempts: 0, due: now, key: key, replay: replay, deadLetter: deadLetter)
         entry.reason = "sent again"
         deferred[id] = entry
         dueTimes.insert(Due(time: now, id: id))
@@ -439,18 +475,37 @@ package struct SubscriberState {
         release(key: key, now: now, into: &round)
     }
 
-    /// Ends the attempt on `id`; false where it isn't in flight (settled before, or its lease ran out).
+    /// A delivery of another lane has started; it is the probe where the breaker is open.
+    mutating func probeStarted(_ id: DeliveryID) { breaker.started(id) }
+
+    /// Attempts of another lane of the subscriber ended in success.
+    package mutating func endpointAnswered() { breaker.succeeded() }
+
+    /// What an attempt's end tells of the endpoint; true where the attempt is excused.
+    package mutating func observe(_ settlement: Settlement, now: Timestamp) -> Bool {
+        if settlement.outcome == .ack {
+            breaker.succeeded()
+            return false
+        }
+        return breaker.ended(settlement.delivery, settlement.endpoint, now: now)
+    }
+
+    /// Ends the attempt on `id`; false where it isn't in flight (settled before, or its lease ran out). `isExcused` is
+    /// what ``observe(_:now:)`` said of it, where another lane of the subscriber has the breaker.
     package mutating func settle(
-        _ settlement: Settlement, now: Timestamp, random: inout some RandomNumberGenerator,
-        into round: inout LedgerRound
+        _ settlement: Settlement, isExcused: Bool? = nil, now: Timestamp,
+        random: inout some RandomNumberGenerator, into round: inout LedgerRound
     ) -> Bool {
         let id = settlement.delivery
         guard let delivery = inFlight.removeValue(forKey: id) else { return false }
-        if settlement.outcome == .ack {
-            breaker.succeeded()
-        } else if breaker.ended(id, settlement.endpoint, now: now) {
-            // Behind all others, so that the next probe is another one: this one may be what the endpoint chokes on.
-            ready.append(delivery)
+        land(delivery)
+        if isExcused ?? observe(settlement, now: now) {
+            if isCancelled {
+                leave(delivery, .discarded("its replay was cancelled"), &round)
+            } else {
+                // Behind all others, so that the next probe is another one: this one may be what the endpoint chokes on.
+                ready.append(delivery)
+            }
             return true
         }
         switch settlement.outcome {
@@ -463,6 +518,11 @@ package struct SubscriberState {
                 round.attempts.append(.init(delivery, settlement))
             }
             finish(delivery, now: now, into: &round)
+        case .returned where isCancelled:
+            leave(delivery, .discarded("its replay was cancelled"), &round)
+        case .retry where isCancelled:
+            round.attempts.append(.init(delivery, settlement))
+            leave(delivery, .discarded("its replay was cancelled"), &round)
         case .returned:
             // Its place in the order is before everything that has not started.
             retries.prepend(delivery)
@@ -486,6 +546,7 @@ package struct SubscriberState {
         var count = 0
         for id in ids {
             guard let delivery = inFlight.removeValue(forKey: id) else { continue }
+            land(delivery)
             if delivery.attempt == 1 {
                 round.passed.append(.init(delivery))
             } else {

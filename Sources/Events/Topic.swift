@@ -8,10 +8,29 @@ package final class Topic: Hashable, Sendable, CustomStringConvertible {
     package let name: String
     /// Dense, from 0, in order of first use. Means nothing outside this process.
     package let id: Int
+    /// What handlers see: of the topic that imported events wait in, the one that they are for.
+    package let shownName: String
 
     private init(name: String, id: Int) {
         self.name = name
         self.id = id
+        shownName = Self.importParts(name).map { String($0.topic) } ?? name
+    }
+
+    private static let importPrefix = "$import."
+
+    /// Where the events of an import wait until they are settled.
+    package static func imported(_ number: Int64, for topic: String) -> Topic {
+        named("\(importPrefix)\(number).\(topic)")
+    }
+
+    package var isImport: Bool { Self.importParts(name) != nil }
+
+    private static func importParts(_ name: String) -> (number: Int64, topic: Substring)? {
+        guard name.hasPrefix(importPrefix) else { return nil }
+        let parts = name.dropFirst(importPrefix.count).split(separator: ".", maxSplits: 1)
+        guard parts.count == 2, let number = Int64(parts[0]) else { return nil }
+        return (number, parts[1])
     }
 
     private static let known = Mutex<[String: Topic]>([:])

@@ -60,7 +60,7 @@ private func max(_ a: Verdict, _ b: Verdict) -> Verdict { a.rawValue > b.rawValu
 extension Matcher {
     fileprivate func shown(_ source: Program.Source, _ record: Record, _ scratch: MatchScratch) -> String {
         switch source.kind {
-        case .topic: return "meta.topic = \(quoted(record.topic.name))"
+        case .topic: return "meta.topic = \(quoted(record.topic.shownName))"
         case .received: return "meta.received = \(record.time.milliseconds) ms"
         case .attribute:
             let name = program.attributes[Int(source.slot) - program.dataPaths.count]

@@ -43,7 +43,7 @@ package final class MatchScratch {
 
     func topicName(_ topic: Topic) -> fl_value {
         if let (known, value) = self.topic, known === topic { return value }
-        let value = topicText.hold(topic.name)
+        let value = topicText.hold(topic.shownName)
         self.topic = (topic, value)
         return value
     }

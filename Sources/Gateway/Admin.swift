@@ -165,6 +165,11 @@ struct Admin: Sendable {
                     json.field("lastError", ifPresent: subscriber.lastError)
                     json.field("lastTrace", ifPresent: subscriber.lastTrace)
                     if let until = subscriber.until { json.field("until", until) }
+                    if !subscriber.history.isEmpty {
+                        json.array("history") { json in
+                            for progress in subscriber.history { json.object { progress.write(to: &$0) } }
+                        }
+                    }
                 }
             }
         }

@@ -33,6 +33,20 @@ package protocol BrokerSurface: Sendable {
     func cancelRedrive(_ id: Int) async throws(Failure) -> RedriveRun.Progress
     func discard(_ ids: [Int64], reason: String) async throws(Failure) -> Int
     func discard(_ filter: DeadLetterFilter, reason: String) async throws(Failure) -> Int
+    func replay(_ subscriber: String, _ request: ReplayRequest) async throws(Failure) -> HistoryProgress
+    func histories(of subscriber: String) async throws(Failure) -> [HistoryProgress]
+    func history(of subscriber: String, _ id: Int64) async throws(Failure) -> HistoryProgress
+    func cancelHistory(of subscriber: String, _ id: Int64) async throws(Failure) -> HistoryProgress
+    func beginImport(
+        _ subscriber: String, topic: String, file: String, expected: Int?
+    ) async throws(Failure) -> HistoryProgress
+    func importTarget(_ subscriber: String, _ id: Int64) async throws(Failure) -> PublishTarget
+    func importEvents(
+        _ subscriber: String, _ id: Int64, at: Int, _ batch: RecordBatch
+    ) async throws(Failure) -> Int
+    func completeImport(
+        _ subscriber: String, _ id: Int64, events: Int
+    ) async throws(Failure) -> HistoryProgress
     func tail(_ topic: String, from offset: Offset?, max: Int, wait: Duration) async throws(Failure) -> [Record]
 }
 

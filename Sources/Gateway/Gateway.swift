@@ -66,6 +66,7 @@ package final class Gateway: Service, CustomStringConvertible {
         let tail = Tail(broker: broker)
         let dead = DeadLetters(broker: broker)
         let states = PluginStates(broker: broker)
+        let histories = Histories(broker: broker, clock: clock)
         let admin = Admin(broker: broker, reload: reload, plan: plan, plugins: plugins, clock: clock)
         let lookup = EventLookup(why: why, generations: generations)
         let health = Health(
@@ -78,6 +79,13 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.get, "/v1/subscribers/{name}/state/{key}", needs: .read, states.get),
             Endpoint(.put, "/v1/subscribers/{name}/state/{key}", needs: .admin, states.put),
             Endpoint(.delete, "/v1/subscribers/{name}/state/{key}", needs: .admin, states.delete),
+            Endpoint(.post, "/v1/subscribers/{name}/replay", needs: .admin, histories.replay),
+            Endpoint(.get, "/v1/subscribers/{name}/replays", needs: .read, histories.list),
+            Endpoint(.get, "/v1/subscribers/{name}/replays/{id}", needs: .read, histories.show),
+            Endpoint(.delete, "/v1/subscribers/{name}/replays/{id}", needs: .admin, histories.cancel),
+            Endpoint(.post, "/v1/subscribers/{name}/imports", needs: .admin, histories.beginImport),
+            Endpoint(.post, "/v1/subscribers/{name}/imports/{id}", needs: .admin, histories.importEvents),
+            Endpoint(.post, "/v1/subscribers/{name}/imports/{id}/complete", needs: .admin, histories.completeImport),
             Endpoint(.get, "/v1/topics/{topic}/events", needs: .read, tail.tail),
             Endpoint(.get, "/v1/topics", needs: .read, admin.topics),
             Endpoint(.get, "/v1/subscribers", needs: .read, admin.subscribers),

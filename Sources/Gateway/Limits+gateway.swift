@@ -20,6 +20,9 @@ extension Limits {
     /// Longest that a pull or tail request waits: below the idle timeouts of common proxies (60 s).
     package static let waitMax: Duration = .seconds(55)
 
+    /// Bytes of the name of an import's contents: any digest fits.
+    static let importFileBytesMax = 128
+
     /// Records in one answer of a tail.
     static let tailEventsMax = 1_000
 

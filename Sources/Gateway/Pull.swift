@@ -22,13 +22,13 @@ struct Pull: Sendable {
         // All of one answer have the same; a topic's name needs no escapes.
         let expires = Array("\"\(leases.first.map { RFC3339.format($0.expires) } ?? "")\"".utf8)
         var topic = leases.first?.delivery.record.topic
-        var topicName = Array("\"\(topic?.name ?? "")\"".utf8)
+        var topicName = Array("\"\(topic?.shownName ?? "")\"".utf8)
         json.object { json in
             json.array("deliveries") { json in
                 for lease in leases {
                     if lease.delivery.record.topic != topic {
                         topic = lease.delivery.record.topic
-                        topicName = Array("\"\(lease.delivery.record.topic.name)\"".utf8)
+                        topicName = Array("\"\(lease.delivery.record.topic.shownName)\"".utf8)
                     }
                     json.object { json in
                         json.field("lease", lease.id)

@@ -48,6 +48,10 @@ package struct FileStorage: Storage {
         _ = try check("unlink", path) { unlink(path) }
     }
 
+    package func removeFolder(_ path: String) throws(StorageError) {
+        _ = try check("rmdir", path) { rmdir(path) }
+    }
+
     package func syncFolder(_ path: String) throws(StorageError) {
         let descriptor = try check("open", path) { Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         defer { close(descriptor) }

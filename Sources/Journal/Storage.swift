@@ -15,6 +15,8 @@ package protocol Storage: Sendable {
     func list(_ folder: String) throws(StorageError) -> [String]
     func rename(_ path: String, to newPath: String) throws(StorageError)
     func remove(_ path: String) throws(StorageError)
+    /// Removes an empty folder.
+    func removeFolder(_ path: String) throws(StorageError)
     /// Makes what was created, renamed and removed in the folder durable.
     func syncFolder(_ path: String) throws(StorageError)
 }

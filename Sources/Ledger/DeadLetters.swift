@@ -14,6 +14,8 @@ package struct NewDeadLetter: Hashable, Sendable {
     package var generation: Int
     /// The dead letter that it was before, where it was sent again and failed again.
     package var previous: Int64?
+    /// The run of history in which it was given up on.
+    package var lane: Int64?
     /// The record as it stands in the journal, checksum included.
     package var record: [UInt8]
 
@@ -57,5 +59,20 @@ package struct ResolvedLetter: Hashable, Sendable {
     package init(_ id: Int64, _ end: DeadLetterEnd) {
         self.id = id
         self.end = end
+    }
+}
+
+/// Dead letters of one subscriber that nobody has dealt with.
+package struct OpenDeadLetters: Hashable, Sendable {
+    package var count: Int
+    /// Keys that wait behind one.
+    package var keys: [String]
+    /// The same of its runs of history.
+    package var laneKeys: [Int64: [String]]
+
+    package init(count: Int = 0, keys: [String] = [], laneKeys: [Int64: [String]] = [:]) {
+        self.count = count
+        self.keys = keys
+        self.laneKeys = laneKeys
     }
 }

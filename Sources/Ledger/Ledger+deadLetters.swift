@@ -84,17 +84,26 @@ extension Ledger {
         }
     }
 
-    /// How many open dead letters a subscriber has, and the keys of their events, each once. Blocks.
-    package func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
+    /// How many open dead letters a subscriber has, and the keys of their events, each once for its lane. Blocks.
+    package func openDeadLetters(of subscriber: String) throws(Failure) -> OpenDeadLetters {
         try flush()
-        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else { return (0, []) }
+        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else { return OpenDeadLetters() }
         return try read { db in
             let open = "subscriber = ? AND redriven IS NULL AND resolved IS NULL"
             let count = try Int.fetchOne(db, sql: "SELECT count(*) FROM dead WHERE \(open)", arguments: [id])
-            let keys = try Data.fetchAll(
-                db, sql: "SELECT DISTINCT key FROM dead WHERE \(open) AND key IS NOT NULL ORDER BY key",
+            var found = OpenDeadLetters(count: count ?? 0)
+            let rows = try Row.fetchAll(
+                db, sql: "SELECT DISTINCT lane, key FROM dead WHERE \(open) AND key IS NOT NULL ORDER BY key",
                 arguments: [id])
-            return (count ?? 0, keys.map { String(decoding: $0, as: UTF8.self) })
+            for row in rows {
+                let key = String(decoding: row.bytes(1), as: UTF8.self)
+                if let lane = row[0] as Int64? {
+                    found.laneKeys[lane, default: []].append(key)
+                } else {
+                    found.keys.append(key)
+                }
+            }
+            return found
         }
     }
 
@@ -157,11 +166,11 @@ extension Ledger {
         let statement = try db.cachedStatement(
             sql: """
                 SELECT dead.id, subscriber.name, topic, offset, reason, trace, attempts, time, record, redriven,
-                  generation, grouped, place, previous, mended, mended_time, resolved, resolution, note
+                  generation, grouped, place, previous, mended, mended_time, resolved, resolution, note, lane
                 FROM dead JOIN subscriber ON subscriber.id = dead.subscriber WHERE \(condition)
                 """)
         return try Row.fetchAll(statement, arguments: arguments).map { row in
-            KeptDeadLetter(
+            var letter = KeptDeadLetter(
                 id: row[0], subscriber: row[1],
                 letter: NewDeadLetter(
                     topic: row[2], offset: row.offset(3), reason: row[4], trace: row[5], attempts: row[6],
@@ -170,6 +179,8 @@ extension Ledger {
                 mended: (row[14] as Data?).map { Array($0) }, mendedTime: row.time(15),
                 redriven: row.time(9), resolved: row.time(16),
                 resolution: (row[17] as String?).flatMap { DeadLetterEnd(name: $0, note: row[18]) })
+            letter.letter.lane = row[19]
+            return letter
         }
     }
 }

@@ -26,7 +26,7 @@ extension Ledger {
     package func setRunning(_ running: Set<String>) throws(Failure) {
         let now = clock.now().milliseconds
         try perform(isDurable: true) { [self] db in
-            for (name, id) in shared.withLock({ $0.subscribers }) {
+            for (name, id) in shared.withLock({ $0.subscribers }) where !LedgerLane.isName(name) {
                 let sql =
                     running.contains(name)
                     ? "DELETE FROM orphan WHERE subscriber = ?1"
@@ -80,6 +80,13 @@ extension Ledger {
     }
 
     static func remove(_ subscriber: Int64, _ db: Database) throws {
+        for table in ["position", "deferred"] {
+            try db.execute(
+                sql: """
+                    DELETE FROM \(table) WHERE subscriber IN (
+                      SELECT own.id FROM lane JOIN subscriber own ON own.name = ? || lane.id WHERE lane.subscriber = ?)
+                    """, arguments: [LedgerLane.namePrefix, subscriber])
+        }
         for table in LedgerSchema.subscriberTables {
             try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [subscriber])
         }

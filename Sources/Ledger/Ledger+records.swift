@@ -12,7 +12,7 @@ extension Ledger {
     /// Every subscriber that has anything in the ledger, in order of name. Blocks.
     package func subscribers() throws(Failure) -> [String] {
         try flush()
-        return shared.withLock { $0.subscribers.keys.sorted() }
+        return shared.withLock { $0.subscribers.keys.filter { !LedgerLane.isName($0) }.sorted() }
     }
 
     /// What is known of a subscriber, all changes handed over before included; nothing of one never seen. Of scheduled
@@ -21,31 +21,13 @@ extension Ledger {
         _ subscriber: String, scheduledMax: Int = Limits.scheduledMax
     ) throws(Failure) -> SubscriberLedger {
         try flush()
-        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
-            return SubscriberLedger(positions: [], deferred: [])
-        }
-        return try read { db in
-            let positions = try Row.fetchAll(
-                db, sql: "SELECT topic, position, settled FROM position WHERE subscriber = ? ORDER BY topic",
-                arguments: [id]
-            ).map { row in
-                let position = row.offset(1)
-                let topic: String = row[0]
-                guard let settled = SettledRanges.decode(row.bytes(2), above: position) else {
-                    throw Failure(
-                        .storage,
-                        "the ledger's position of subscriber \"\(subscriber)\" in topic \"\(topic)\" is damaged")
-                }
-                return LedgerPosition(topic: topic, position: position, settled: settled)
-            }
-            let deferred = try Row.fetchAll(
-                db,
-                sql: """
-                    SELECT \(Self.deferredColumns) FROM deferred
-                    WHERE subscriber = ? AND (attempts > 0 OR due IS NULL OR dead IS NOT NULL) ORDER BY topic, offset
-                    """, arguments: [id]
-            ).map(Self.deferred)
-            var found = SubscriberLedger(positions: positions, deferred: deferred)
+        let known = shared.withLock { $0.subscribers }
+        guard let id = known[subscriber] else { return SubscriberLedger(positions: [], deferred: []) }
+        return try read { [self] db in
+            var found = SubscriberLedger(
+                positions: try positions(db, of: id, subscriber),
+                deferred: try Self.deferred(of: id, "attempts > 0 OR due IS NULL OR dead IS NOT NULL", db),
+                lanes: try runningLanes(db, of: id, known))
             found.scheduled = try Self.scheduled(of: id, from: nil, limit: scheduledMax, db)
             found.scheduledCount =
                 try Int.fetchOne(
@@ -72,6 +54,30 @@ extension Ledger {
         }
     }
 
+    func positions(_ db: Database, of id: Int64, _ name: String) throws -> [LedgerPosition] {
+        try Row.fetchAll(
+            db, sql: "SELECT topic, position, settled FROM position WHERE subscriber = ? ORDER BY topic",
+            arguments: [id]
+        ).map { row in
+            let position = row.offset(1)
+            let topic: String = row[0]
+            guard let settled = SettledRanges.decode(row.bytes(2), above: position) else {
+                throw Failure(
+                    .storage, "the ledger's position of subscriber \"\(name)\" in topic \"\(topic)\" is damaged")
+            }
+            return LedgerPosition(topic: topic, position: position, settled: settled)
+        }
+    }
+
+    static func deferred(of id: Int64, _ condition: String, _ db: Database) throws -> [Deferred] {
+        try Row.fetchAll(
+            db,
+            sql: """
+                SELECT \(deferredColumns) FROM deferred WHERE subscriber = ? AND (\(condition)) ORDER BY topic, offset
+                """, arguments: [id]
+        ).map(deferred)
+    }
+
     /// Of a subscriber's state, as its last migration left it; nil where there was none. Blocks.
     package func stateVersion(of subscriber: String) throws(Failure) -> Int? {
         try flush()
@@ -89,9 +95,12 @@ extension Ledger {
             try Row.fetchOne(
                 db,
                 sql: """
-                    SELECT subscriber.name, offset FROM deferred JOIN subscriber ON subscriber.id = deferred.subscriber
+                    SELECT coalesce(owner.name, subscriber.name), offset FROM deferred
+                    JOIN subscriber ON subscriber.id = deferred.subscriber
+                    LEFT JOIN lane ON subscriber.name = ? || lane.id
+                    LEFT JOIN subscriber owner ON owner.id = lane.subscriber
                     WHERE topic = ? AND dead IS NULL ORDER BY offset LIMIT 1
-                    """, arguments: [topic]
+                    """, arguments: [LedgerLane.namePrefix, topic]
             ).map { ($0[0], $0.offset(1)) }
         }
     }

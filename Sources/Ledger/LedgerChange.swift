@@ -16,6 +16,8 @@ package struct LedgerChange: Sendable {
     package var attempts: [Attempt] = []
     /// Deliveries acknowledged at their first attempt, in bulk.
     package var passed: [PassedDeliveries] = []
+    /// What of it belongs to runs of history.
+    package var lanes: [LaneChange] = []
     package var state: [StateWrite]
     package var publications: [Publication]
     /// What version the state has from this change on; nil leaves it.
@@ -56,6 +58,9 @@ package struct LedgerChange: Sendable {
         for attempt in attempts { count += 256 + (attempt.reason?.utf8.count ?? 0) + (attempt.trace?.utf8.count ?? 0) }
         for case .put(let row) in leases { count += 64 + row.runs.count * 16 }
         for passed in passed { count += 128 + passed.offsets.count * 8 }
+        for lane in lanes {
+            count += 64 + lane.positions.reduce(0) { $0 + 64 + $1.settled.count * 16 } + lane.deferred.count * 256
+        }
         return count + state.count * 64
     }
 }
@@ -153,10 +158,13 @@ package struct SubscriberLedger: Hashable, Sendable {
     package var leases: [LeaseRow] = []
     /// Since when and why it stands still, where somebody or something stopped it.
     package var pause: PauseRecord?
+    /// Those that are running, the oldest first.
+    package var lanes: [LaneLedger]
 
-    package init(positions: [LedgerPosition], deferred: [Deferred]) {
+    package init(positions: [LedgerPosition], deferred: [Deferred], lanes: [LaneLedger] = []) {
         self.positions = positions
         self.deferred = deferred
+        self.lanes = lanes
     }
 }
 

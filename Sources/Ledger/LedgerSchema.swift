@@ -9,7 +9,7 @@ enum LedgerSchema {
 
     /// What belongs to one subscriber, by its number.
     static let subscriberTables = [
-        "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan",
+        "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan", "lane",
     ]
 
     static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file"]
@@ -185,6 +185,22 @@ enum LedgerSchema {
                     );
                     CREATE INDEX deferred_scheduled ON deferred (subscriber, due, topic, offset)
                       WHERE attempts = 0 AND due IS NOT NULL AND dead IS NULL;
+                    """)
+        }
+        migrator.registerMigration("history") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE lane (
+                      id INTEGER PRIMARY KEY,
+                      subscriber INTEGER NOT NULL,
+                      state TEXT NOT NULL,
+                      done INTEGER NOT NULL,
+                      begun INTEGER NOT NULL,
+                      ended INTEGER,
+                      details TEXT NOT NULL
+                    );
+                    CREATE INDEX lane_subscriber ON lane (subscriber, state);
+                    ALTER TABLE dead ADD COLUMN lane INTEGER;
                     """)
         }
         return migrator

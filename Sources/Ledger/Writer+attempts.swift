@@ -11,14 +11,14 @@ extension Writer {
         try db.cachedStatement(
             sql: """
                 INSERT INTO dead (subscriber, topic, offset, key, reason, trace, attempts, time, record, generation,
-                  grouped, place, previous)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                  grouped, place, previous, lane)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(arguments: [
             subscriber, letter.topic, Int64(bitPattern: letter.offset), letter.key.map { Data($0.utf8) },
             letter.reason.cut(to: Limits.keptReasonBytesMax), letter.trace?.cut(to: Limits.keptTraceBytesMax),
             letter.attempts, letter.time.milliseconds, Data(letter.record), letter.generation, group.id, group.place,
-            letter.previous,
+            letter.previous, letter.lane,
         ])
         return db.lastInsertedRowID
     }

@@ -211,6 +211,22 @@ final class Writer: @unchecked Sendable {
         var deferred: [RowKey: DeferredChange] = [:]
         var leases: [LeaseKey: LeaseChange] = [:]
         var state: Values
+        /// Lanes that are done: nothing of theirs is kept.
+        var endedLanes: Set<String> = []
+
+        mutating func add(_ positions: [LedgerPosition], _ deferred: [DeferredChange], of name: String) {
+            for position in positions {
+                self.positions[RowKey(subscriber: name, topic: position.topic, offset: 0)] = position
+            }
+            for change in deferred {
+                let key =
+                    switch change {
+                    case .put(let row): RowKey(subscriber: name, topic: row.topic, offset: row.offset)
+                    case .remove(let topic, let offset): RowKey(subscriber: name, topic: topic, offset: offset)
+                    }
+                self.deferred[key] = change
+            }
+        }
     }
 
     private func transaction(
@@ -252,16 +268,12 @@ final class Writer: @unchecked Sendable {
         _ change: LedgerChange, to rows: inout Rows, result: inout LedgerCommit, _ db: Database, _ ledger: Ledger
     ) throws {
         let name = change.subscriber
-        for position in change.positions {
-            rows.positions[RowKey(subscriber: name, topic: position.topic, offset: 0)] = position
-        }
-        for deferred in change.deferred {
-            let key =
-                switch deferred {
-                case .put(let row): RowKey(subscriber: name, topic: row.topic, offset: row.offset)
-                case .remove(let topic, let offset): RowKey(subscriber: name, topic: topic, offset: offset)
-                }
-            rows.deferred[key] = deferred
+        rows.add(change.positions, change.deferred, of: name)
+        for lane in change.lanes {
+            try write(lane, of: id(of: name, db, ledger), db)
+            let laneName = LedgerLane.name(lane.id)
+            rows.add(lane.positions, lane.deferred, of: laneName)
+            if let row = lane.row, row.state != .running { rows.endedLanes.insert(laneName) }
         }
         for lease in change.leases { rows.leases[LeaseKey(subscriber: name, id: lease.id)] = lease }
         if let pause = change.pause { try write(pause, of: id(of: name, db, ledger), db) }
@@ -356,6 +368,12 @@ final class Writer: @unchecked Sendable {
                     try db.cachedStatement(sql: "DELETE FROM state WHERE subscriber = ? AND key = ?")
                         .execute(arguments: [subscriber, Data(key)])
                 }
+            }
+        }
+        for name in rows.endedLanes {
+            let lane = try id(of: name, db, ledger)
+            for table in ["position", "deferred"] {
+                try db.cachedStatement(sql: "DELETE FROM \(table) WHERE subscriber = ?").execute(arguments: [lane])
             }
         }
         rows = Rows(state: [:])

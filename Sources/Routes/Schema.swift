@@ -240,7 +240,8 @@ enum Schema {
             shape: .choice([
                 .word("earliest"), .word("latest"), .sequence([.word("offset"), .one(.integer(0...Int.max))]),
                 .sequence([.word("time"), .one(.time)]),
-            ]), defaultText: "latest", doc: "Where a new subscriber begins."),
+            ]), defaultText: "latest",
+            doc: "Where a new subscriber begins. `run` and `push` get the past beside what is live."),
         Keyword(
             name: "allow", context: .subscriber,
             shape: .choice([
@@ -267,7 +268,8 @@ enum Schema {
             name: "was", context: .subscriber, shape: .one(.name),
             doc: "The subscriber's name before: it goes on where that one stopped."),
         Keyword(
-            name: "replay", context: .subscriber, shape: .word("deny"), doc: "Refuses replays to this subscriber."),
+            name: "replay", context: .subscriber, shape: .word("deny"),
+            doc: "Refuses replays and imports to this subscriber."),
     ]
 
     private static let delivery: [Keyword] = [

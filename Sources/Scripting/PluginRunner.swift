@@ -218,7 +218,7 @@ final class PluginRunner: @unchecked Sendable {
             let topic = delivery.record.topic
             if !knownTopics.contains(topic.id) {
                 knownTopics.insert(topic.id)
-                fl_lua_topic(lua, UInt32(topic.id), topic.name, topic.name.utf8.count)
+                fl_lua_topic(lua, UInt32(topic.id), topic.shownName, topic.shownName.utf8.count)
             }
             events.append(
                 fl_lua_event(

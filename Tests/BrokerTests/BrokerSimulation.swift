@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-@testable import Broker
 import CFairlead
 import Events
 import Ledger
@@ -25,7 +24,7 @@ final class BrokerSimulation {
     /// Offsets whose publisher was told that they are durable.
     let accepted = Mutex<[String: [Offset]]>([:])
     /// Every delivery that a destination was given, in order, by subscriber.
-    private(set) var delivered: [String: [(id: DeliveryID, key: String?, outcome: Outcome)]] = [:]
+    private(set) var delivered: [String: [Delivered]] = [:]
     private(set) var crashes = 0
     private(set) var reloads = 0
     private(set) var refusals = 0
@@ -34,6 +33,15 @@ final class BrokerSimulation {
     /// Offsets that were delivered before the time that their publisher set.
     private(set) var early: [Offset] = []
     let client = SimulatedClient()
+
+    struct Delivered {
+        var id: DeliveryID
+        var key: String?
+        var outcome: Outcome
+        var isReplay: Bool
+        /// The run of history that had it in flight.
+        var lane: LedgerLane?
+    }
 
     final class WorkQueue: Sendable {
         let posted = Mutex<[@Sendable (BrokerCore) -> Void]>([])
@@ -67,11 +75,36 @@ final class BrokerSimulation {
         replaced = []
         for route in table.subscribers {
             if case .pull = route.delivery { continue }
-            destinations[route.name] = SimulatedDestination()
+            destinations[route.name] = SimulatedDestination(isOrdered: route.ordered)
         }
         engine.with { $0.failingReads = 0 }
         apply()
         core.drainOutbox()
+    }
+
+    /// A reload that adds a subscriber.
+    func add(_ route: SubscriberRoute) {
+        table.subscribers.append(route)
+        generation += 1
+        destinations[route.name] = SimulatedDestination(isOrdered: route.ordered)
+        apply()
+    }
+
+    /// Somebody asks for a part of what there is of `in` now.
+    func replay(_ name: String) {
+        let end = core.end(of: .named("in")).offset
+        guard end > 0 else { return }
+        let from = random.next() % end
+        let span = LedgerLane.Span(topic: "in", from: from, until: from + 1 + random.next() % (end - from))
+        _ = core.replay(name, .init(kind: .replay, spans: [span]))
+    }
+
+    func cancelReplay(_ name: String) {
+        if case .success(let runs) = core.runningLanes(of: name),
+            let run = runs.first(where: { $0.lane.details.kind == .replay })
+        {
+            _ = core.cancelLane(name, run.lane.id)
+        }
     }
 
     private func apply() {
@@ -95,7 +128,8 @@ final class BrokerSimulation {
         var kept: [String: SimulatedDestination] = [:]
         for route in next.subscribers {
             kept[route.name] =
-                before[route.name] == route.fingerprint ? destinations[route.name] : SimulatedDestination()
+                before[route.name] == route.fingerprint
+                ? destinations[route.name] : SimulatedDestination(isOrdered: route.ordered)
         }
         destinations = kept
         apply()
@@ -179,7 +213,10 @@ final class BrokerSimulation {
         } else {
             outcome = .ack
         }
-        delivered[name, default: []].append((delivery.id, delivery.record.key, outcome))
+        let lane = core.subscribers[name]?.history.first { $0.state.inFlight[delivery.id] != nil }?.row
+        delivered[name, default: []].append(
+            Delivered(
+                id: delivery.id, key: delivery.record.key, outcome: outcome, isReplay: delivery.replay, lane: lane))
         var effects: Effects?
         if outcome == .ack, name == "counter" {
             effects = Effects(
@@ -188,7 +225,8 @@ final class BrokerSimulation {
                     Publication(
                         topic: "echo",
                         event: Event(
-                            id: "\(delivery.id.offset)", source: "/counter", type: "echo",
+                            id: "\(delivery.id.offset)\(delivery.replay ? "-\(random.next())" : "")",
+                            source: "/counter", type: "echo",
                             attributes: [.init("subject", .string(delivery.record.key ?? ""))]))
                 ])
         }
@@ -240,7 +278,7 @@ final class BrokerSimulation {
                         if engine.isFailing { held[index].isVoid = true }
                     }
                 }
-            } else if isAck {
+            } else if isAck, !mine.isReplay {
                 client.acked.withLock { $0.append(mine.id) }
             }
         }
@@ -258,7 +296,9 @@ final class BrokerSimulation {
                         client.broken.withLock { $0.append("\(id.offset) is leased twice: \(other)") }
                     }
                     held.append(
-                        .init(lease: lease.id, id: id, expires: lease.expires, isVoid: engine.isFailing))
+                        .init(
+                            lease: lease.id, id: id, expires: lease.expires, isReplay: lease.delivery.replay,
+                            isVoid: engine.isFailing))
                 }
             }
         }
@@ -308,8 +348,9 @@ final class BrokerSimulation {
     func crash() {
         crashes += 1
         let isPowerCut = engine.crash(losing: Int(random.next() % 4))
-        if isPowerCut {
-            client.held.withLock { held in for index in held.indices { held[index].isVoid = true } }
+        client.held.withLock { held in
+            // What a run of history had leased is only leased again.
+            for index in held.indices where isPowerCut || held[index].isReplay { held[index].isVoid = true }
         }
         queue = WorkQueue()
         core = Self.makeCore(engine, clock, queue, random.next())
@@ -323,6 +364,7 @@ final class SimulatedClient: Sendable {
         var lease: String
         var id: DeliveryID
         var expires: Timestamp
+        var isReplay: Bool
         /// What the ledger lost of it, it may not know.
         var isVoid = false
     }
@@ -338,13 +380,34 @@ final class SimulatedClient: Sendable {
 final class SimulatedDestination: Destination {
     private struct State {
         var deliveries: [Delivery] = []
+        /// Deliveries that came while the same one was under way, or one of their key where order counts.
+        var collisions: [DeliveryID] = []
+        var underway: [DeliveryID: String?] = [:]
         var settle: (@Sendable (Settlements) -> Void)?
     }
 
     private let state = Mutex(State())
+    private let isOrdered: Bool
+
+    init(isOrdered: Bool) {
+        self.isOrdered = isOrdered
+    }
+
+    var collisions: [DeliveryID] { state.withLock { $0.collisions } }
 
     func start(settle: @escaping @Sendable (Settlements) -> Void) { state.withLock { $0.settle = settle } }
-    func deliver(_ deliveries: [Delivery]) { state.withLock { $0.deliveries += deliveries } }
+    func deliver(_ deliveries: [Delivery]) {
+        state.withLock { state in
+            state.deliveries += deliveries
+            for delivery in deliveries {
+                let key = delivery.record.key
+                if state.underway[delivery.id] != nil || (isOrdered && state.underway.values.contains(key)) {
+                    state.collisions.append(delivery.id)
+                }
+                state.underway[delivery.id] = .some(key)
+            }
+        }
+    }
     func stop(_ reason: StopReason, deadline: Duration) async {}
 
     var isIdle: Bool { state.withLock { $0.deliveries.isEmpty } }
@@ -352,7 +415,9 @@ final class SimulatedDestination: Destination {
     func take(_ roll: UInt64) -> Delivery? {
         state.withLock { state in
             guard !state.deliveries.isEmpty else { return nil }
-            return state.deliveries.remove(at: Int(roll % UInt64(state.deliveries.count)))
+            let delivery = state.deliveries.remove(at: Int(roll % UInt64(state.deliveries.count)))
+            state.underway[delivery.id] = nil
+            return delivery
         }
     }
 

@@ -18,9 +18,14 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var dead: [(id: Int64, subscriber: String, draft: NewDeadLetter, isOpen: Bool)] = []
         var state: [String: [String: StateNumber]] = [:]
         var outbox: [(id: UInt64, publication: Publication)] = []
+        var lanes: [Int64: LedgerLane] = [:]
         var nextID: Int64 = 1
         var leases: [String: [UInt64: LeaseRow]] = [:]
         var pauses: [String: PauseRecord] = [:]
+
+        func rows(_ name: String) -> [Deferred] {
+            (deferred[name] ?? [:]).values.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) }
+        }
     }
 
     struct Pending {
@@ -160,6 +165,21 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         case .resume: disk.pauses[name] = nil
         case nil: break
         }
+        for lane in change.lanes {
+            let laneName = "$\(lane.id)"
+            if let row = lane.row { disk.lanes[lane.id] = row }
+            disk.lanes[lane.id]?.done = lane.done
+            for position in lane.positions { disk.positions[laneName, default: [:]][position.topic] = position }
+            for row in lane.deferred {
+                switch row {
+                case .put(let row):
+                    disk.deferred[laneName, default: [:]][DeliveryID(topic: .named(row.topic), offset: row.offset)] =
+                        row
+                case .remove(let topic, let offset):
+                    disk.deferred[laneName]?[DeliveryID(topic: .named(topic), offset: offset)] = nil
+                }
+            }
+        }
         for letter in change.resolved { disk.dead.removeAll { $0.id == letter.id } }
         for index in disk.dead.indices where change.redriven.contains(disk.dead[index].id) {
             disk.dead[index].isOpen = false
@@ -206,7 +226,13 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
             let rows = (state.disk.deferred[subscriber] ?? [:]).values
             var ledger = SubscriberLedger(
                 positions: Array((state.disk.positions[subscriber] ?? [:]).values),
-                deferred: rows.filter { !$0.isScheduled }.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) })
+                deferred: rows.filter { !$0.isScheduled }.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) },
+                lanes: state.disk.lanes.values.filter { $0.subscriber == subscriber && $0.state == .running }
+                    .sorted { $0.id < $1.id }.map { lane in
+                        LaneLedger(
+                            lane: lane, positions: Array((state.disk.positions["$\(lane.id)"] ?? [:]).values),
+                            deferred: state.disk.rows("$\(lane.id)"))
+                    })
             let scheduled = rows.filter(\.isScheduled).sorted { $0.place < $1.place }
             ledger.scheduled = Array(scheduled.prefix(scheduledMax == .max ? .max : Self.scheduledMax))
             ledger.scheduledCount = scheduled.count
@@ -237,6 +263,14 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
     func adopt(_ subscribers: [String]) throws(Failure) {}
     func orphans() throws(Failure) -> [Orphan] { [] }
     func purgeOrphan(_ subscriber: String, since moment: Timestamp) throws(Failure) -> Bool { false }
+
+    func createImport(_ topic: Topic, first: Offset) async throws(Failure) {}
+    func imports() -> [Topic] { [] }
+    func removeImport(_ topic: Topic) async throws(Failure) {}
+    func lanes(of subscriber: String?, limit: Int) throws(Failure) -> [LedgerLane] {
+        with { $0.disk.lanes.values.sorted { $0.id > $1.id } }
+    }
+    func lastLane() throws(Failure) -> Int64 { with { $0.disk.lanes.keys.max() ?? 0 } }
 
     func rename(_ old: String, to new: String) throws(Failure) {}
 
@@ -276,9 +310,18 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
 
     var isFailing: Bool { with { $0.isFull } }
 
-    func openDeadLetters(of subscriber: String) throws(Failure) -> (count: Int, keys: [String]) {
+    func openDeadLetters(of subscriber: String) throws(Failure) -> OpenDeadLetters {
         let open = with { state in state.disk.dead.filter { $0.subscriber == subscriber && $0.isOpen } }
-        return (open.count, Array(Set(open.compactMap { letter in key(of: letter.draft) })))
+        var found = OpenDeadLetters(count: open.count)
+        for letter in open {
+            guard let key = key(of: letter.draft) else { continue }
+            if let lane = letter.draft.lane {
+                found.laneKeys[lane, default: []].append(key)
+            } else {
+                found.keys.append(key)
+            }
+        }
+        return found
     }
 
     private func key(of draft: NewDeadLetter) -> String? {

@@ -18,6 +18,29 @@ import Testing
         return (journal, notes)
     }
 
+    @Test func aTopicMayCountFromAnyOffsetAndBeRemoved() async throws {
+        let (journal, _) = try open()
+        let past = Topic.imported(7, for: "orders.eu")
+        #expect(past.name == "$import.7.orders.eu" && past.shownName == "orders.eu" && past.isImport && past.isSystem)
+        #expect(topic.shownName == "orders" && !topic.isImport)
+        try await journal.create(past, first: 7 << 40)
+        #expect(try await journal.append(batch(past, "a", count: 2)) == (7 << 40)...(7 << 40 + 1))
+        // Whoever goes on after a crash creates it again.
+        try await journal.create(past, first: 7 << 40)
+        journal.close()
+
+        let (again, notes) = try open()
+        #expect(notes.isEmpty)
+        #expect(again.bounds(past)?.first == 7 << 40 && again.bounds(past)?.end == 7 << 40 + 2)
+        #expect(try again.ids(past) == ["a-0", "a-1"])
+        try await again.remove(past)
+        #expect(again.topics() == [topic])
+        #expect(try FileStorage().list(folder.path + "/journal") == ["orders"])
+        #expect(throws: Failure.self) { try again.ids(past) }
+        try await again.remove(past)
+        again.close()
+    }
+
     @Test func whatWasAppendedIsReadBackInOrder() async throws {
         let (journal, _) = try open()
         let first = try await journal.append(batch(topic, "a", count: 3))

@@ -22,6 +22,7 @@ private final class CountingStorage: Storage {
     func list(_ folder: String) throws(StorageError) -> [String] { try disk.list(folder) }
     func rename(_ path: String, to newPath: String) throws(StorageError) { try disk.rename(path, to: newPath) }
     func remove(_ path: String) throws(StorageError) { try disk.remove(path) }
+    func removeFolder(_ path: String) throws(StorageError) { try disk.removeFolder(path) }
     func syncFolder(_ path: String) throws(StorageError) { try disk.syncFolder(path) }
 }
 

@@ -115,7 +115,7 @@ import Testing
         #expect(try ledger.deadLetters(.init(subscriber: "nobody"), limit: 2).isEmpty)
         #expect(try ledger.deadLetter(ids[0])?.letter == letter(1, key: "k"))
         #expect(try ledger.deadLetterCounts() == ["receipts": 3, "slack": 1])
-        #expect(try ledger.openDeadLetters(of: "receipts") == (3, ["k"]))
+        #expect(try ledger.openDeadLetters(of: "receipts") == OpenDeadLetters(count: 3, keys: ["k"]))
 
         _ = try ledger.committed(LedgerChange(subscriber: "receipts", redriven: [ids[0]]))
         #expect(try ledger.deadLetters(.init(subscriber: "receipts"), limit: 9).map(\.id) == [ids[2], ids[1]])

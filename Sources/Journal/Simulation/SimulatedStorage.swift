@@ -217,6 +217,9 @@ package final class SimulatedStorage: Storage {
         }
     }
 
+    /// A folder is there as long as it has files.
+    package func removeFolder(_ path: String) throws(StorageError) {}
+
     package func syncFolder(_ path: String) throws(StorageError) {
         try disk.withLock { disk throws(StorageError) in
             try disk.check(.syncFolder, path)

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Events
+import Filtering
+import Ledger
+import Routes
+
+extension Broker {
+    /// Delivers records of the past to a subscriber again, beside what is live. Answers when the run is on disk;
+    /// ``histories(of:)`` tells how it goes.
+    package func replay(_ subscriber: String, _ request: ReplayRequest) async throws(Failure) -> HistoryProgress {
+        let topics = try await on { core in core.replayable(subscriber, request.topic) }.get()
+        for point in [request.from, request.until] {
+            if case .offset = point, topics.count > 1 {
+                throw Failure(
+                    .malformed,
+                    "an offset is of one topic, and \"\(subscriber)\" takes from several: name the topic, one of "
+                        + topics.map(\.name).joined(separator: ", "))
+            }
+        }
+        var filter: Filter?
+        if let text = request.filter {
+            do {
+                filter = try Filter.parse(text)
+            } catch {
+                throw Failure(.malformed, "the filter is wrong: \(error)")
+            }
+        }
+        let spans = try await blocking { () throws(Failure) in
+            var spans: [LedgerLane.Span] = []
+            for topic in topics {
+                let bounds = self.engine.bounds(of: topic)
+                let from = try self.offset(request.from, in: topic, bounds)
+                let until = try self.offset(request.until, in: topic, bounds)
+                if from < until { spans.append(.init(topic: topic.name, from: from, until: until)) }
+            }
+            return spans
+        }
+        guard !spans.isEmpty else {
+            throw Failure(
+                .malformed,
+                "there is nothing between these points in \(topics.map(\.name).joined(separator: ", ")); "
+                    + "`fairlead status` shows which offsets there are")
+        }
+        var details = LedgerLane.Details(kind: .replay, spans: spans)
+        details.filter = filter?.text
+        details.rate = request.rate
+        let asked = details
+        return try await on { core in core.replay(subscriber, asked) }.get()
+    }
+
+    private func offset(
+        _ point: StartPosition, in topic: Topic, _ bounds: TopicBounds
+    ) throws(Failure) -> Offset {
+        switch point {
+        case .earliest: bounds.first
+        case .latest: bounds.end
+        case .offset(let offset): min(max(offset, bounds.first), bounds.end)
+        case .time(let time): try engine.offset(at: time, in: topic)
+        }
+    }
+
+    /// Runs of history of a subscriber, those that have ended lately included, the newest first.
+    package func histories(of subscriber: String) async throws(Failure) -> [HistoryProgress] {
+        let running = try await on { core in core.runningLanes(of: subscriber) }.get()
+        let all = try await blocking { () throws(Failure) in
+            try self.engine.lanes(of: subscriber, limit: Limits.lanesShown)
+        }
+        return all.map { lane in running.first { $0.lane.id == lane.id } ?? HistoryProgress(lane) }
+    }
+
+    package func history(of subscriber: String, _ id: Int64) async throws(Failure) -> HistoryProgress {
+        guard let found = try await histories(of: subscriber).first(where: { $0.lane.id == id }) else {
+            throw Failure(.notFound, "subscriber \"\(subscriber)\" has no replay or import \(id)")
+        }
+        return found
+    }
+
+    /// Starts nothing more of a run; what is in flight ends.
+    package func cancelHistory(of subscriber: String, _ id: Int64) async throws(Failure) -> HistoryProgress {
+        if let progress = try await on({ core in core.cancelLane(subscriber, id) }).get() { return progress }
+        let ended = try await history(of: subscriber, id)
+        throw Failure(.conflict, "replay \(id) of \"\(subscriber)\" is \(ended.lane.state.rawValue) already")
+    }
+
+    /// Begins to take what happened before the router existed, or goes on with it: `file` names the contents. What is
+    /// known of it already, were it finished, is in the answer.
+    package func beginImport(
+        _ subscriber: String, topic: String, file: String, expected: Int?
+    ) async throws(Failure) -> HistoryProgress {
+        let earlier = try await histories(of: subscriber).first { progress in
+            progress.lane.details.kind == .imported && progress.lane.details.file == file
+                && progress.lane.state == .finished
+                && progress.lane.details.spans.allSatisfy { Topic.named($0.topic).shownName == topic }
+        }
+        if let earlier { return earlier }
+        let begun = try await on { core in
+            core.beginImport(subscriber, topic: topic, file: file, expected: expected)
+        }.get()
+        try await engine.createImport(begun.topic, first: begun.first)
+        return begun.progress
+    }
+
+    /// What an import's events are decoded for.
+    package func importTarget(_ subscriber: String, _ id: Int64) async throws(Failure) -> PublishTarget {
+        try await on { core in core.importTarget(subscriber, id) }.get()
+    }
+
+    /// Takes the next events of an import, of which `at` are in; returns how many are in then, durably.
+    package func importEvents(
+        _ subscriber: String, _ id: Int64, at: Int, _ batch: RecordBatch
+    ) async throws(Failure) -> Int {
+        guard batch.count > 0 else { return at }
+        try await on { core in core.claimImport(subscriber, id, at: at) }.get()
+        do {
+            let range = try await append(batch)
+            let taken = await on { core in core.importAppended(subscriber, id, end: range.upperBound + 1) }
+            return taken ?? at + batch.count
+        } catch {
+            _ = await on { core in core.importAppended(subscriber, id, end: nil) }
+            throw error
+        }
+    }
+
+    /// Everything of an import is in: `events`, by the sender's count.
+    package func completeImport(
+        _ subscriber: String, _ id: Int64, events: Int
+    ) async throws(Failure) -> HistoryProgress {
+        try await on { core in core.completeImport(subscriber, id, events: events) }.get()
+    }
+
+    /// Removes what a crash left of imports that are done. Before anything runs.
+    func removeEndedImports() async throws(Failure) {
+        let imports = engine.imports()
+        guard !imports.isEmpty else { return }
+        let running = try await blocking { () throws(Failure) in
+            Set(
+                try self.engine.lanes(of: nil, limit: .max).filter { $0.state == .running }
+                    .flatMap { $0.details.spans.map(\.topic) })
+        }
+        for topic in imports where !running.contains(topic.name) { try await engine.removeImport(topic) }
+    }
+}
