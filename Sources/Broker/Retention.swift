@@ -146,7 +146,9 @@ extension BrokerCore {
     }
 
     /// Commits a round together with what is to be said of the losses in it: told once, whatever happens.
-    func report(_ losses: [Loss], of subscriber: Subscriber, _ round: LedgerRound, lane: Int64? = nil, needsSync: Bool = false) {
+    func report(
+        _ losses: [Loss], of subscriber: Subscriber, _ round: LedgerRound, lane: Int64? = nil, needsSync: Bool = false
+    ) {
         var effects = Effects()
         for loss in losses {
             BrokerMetrics.lost(subscriber: subscriber.name, topic: loss.topic.name).increment(by: loss.events ?? 1)
