@@ -60,7 +60,7 @@ extension SubscriberRoute {
     var takesHistoryBeside: Bool {
         switch delivery {
         case .run(_, _, let batch): !ordered && batch == nil
-        case .push: !ordered
+        case .push(let push): !ordered && push.batch == nil
         case .pull: false
         }
     }

@@ -147,8 +147,7 @@ package struct LedgerInspection: Sendable {
         try inspectPositions(db, records)
         try inspectRetries(db, records)
         try inspectRecords(db)
-        // What is counted of state follows the state itself, by triggers.
-        for table in LedgerSchema.subscriberTables where table != "state_usage" {
+        for table in LedgerSchema.subscriberTables {
             let count = try Int.fetchOne(
                 db, sql: "SELECT count(*) FROM \(table) WHERE subscriber NOT IN (SELECT id FROM subscriber)")
             if let count, count > 0 { add(.rowWithoutSubscriber, table, count: count) }

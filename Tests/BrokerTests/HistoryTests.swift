@@ -118,6 +118,29 @@ struct HistoryTests {
         #expect(refusal("nobody") == "no subscriber \"nobody\" in routes.conf")
     }
 
+    @Test func historyAloneFindsOutThatAnEndpointIsBack() throws {
+        let simulation = simulation(6)
+        publish(60, to: simulation)
+        #expect(simulation.run(allowFailures: false))
+        let pushed = try #require(simulation.core.subscribers["pushed"])
+        let details = LedgerLane.Details(kind: .replay, spans: [.init(topic: "in", from: 0, until: 60)])
+        let begun = try simulation.core.replay("pushed", details).get()
+        for id in 0... {
+            guard !pushed.state.breaker.isOpen, simulation.step(allowFailures: false) else { break }
+            // Whatever is in flight is answered by an endpoint that doesn't want any.
+            if let lane = pushed.history.first, let delivery = lane.state.inFlight.keys.first, id > 40 {
+                var settlement = Settlement(delivery, .retry(after: nil, reason: "503"))
+                settlement.endpoint = .refusing
+                simulation.core.settle(pushed, Settlements(others: [settlement]))
+            }
+        }
+        #expect(pushed.state.breaker.isOpen, "what happens to history counts for the endpoint")
+        #expect(pushed.state.inFlight.isEmpty)
+        #expect(simulation.run(allowFailures: false))
+        #expect(!pushed.state.breaker.isOpen)
+        #expect(simulation.engine.with { $0.disk.lanes[begun.lane.id]?.state } == .finished)
+    }
+
     @Test func theShareOfHistoryFollowsTheTimeItTakes() {
         var share = HistoryShare()
         #expect(share.inFlightMax == Limits.historyInFlightStart)

@@ -4,6 +4,7 @@ import Events
 import Foundation
 import Journal
 import Ledger
+import Routes
 import Testing
 
 @testable import Broker
@@ -42,7 +43,6 @@ import Testing
         #expect(alerts.allSatisfy { $0.subscriber == "slow" && $0.topic == "orders" })
         #expect(alerts.compactMap(\.events).reduce(0, +) == 50)
         #expect(alerts.first?.first == 0)
-        #expect(alerts.last?.last == 99)
         // Neither the next turn nor a restart tells it again, and what comes is delivered.
         let count = alerts.count
         try await stored.applyRetention()
@@ -148,6 +148,55 @@ import Testing
         try await stored.start("topic orders { retain 1h }\n\(Self.slow)")
         try await stored.publish("orders", ["new"], type: "wanted")
         #expect(try await stored.take("slow", 1) == ["new"])
+        await stored.stop()
+    }
+
+    @Test func unlessUnsettledKeepsWhatAReplayNeeds() async throws {
+        let topic = "topic orders { retain 1h unless unsettled }"
+        let stored = try await behind(topic, then: Self.slow)
+        #expect(try await stored.take("slow", 50).count == 50)
+        _ = try await stored.broker.replay("slow", ReplayRequest(from: .earliest))
+        let lease = try #require(try await stored.broker.pull("slow", max: 1, wait: .seconds(20)).first)
+        #expect(lease.delivery.replay)
+        let trace = try await stored.broker.trace("slow", lease.delivery.id)
+        #expect(trace?.state == .underway, "what a replay has in flight is told")
+        stored.clock.advance(.seconds(7_200))
+        try await stored.applyRetention()
+        #expect(stored.first("orders") == 0)
+        // The same where nobody runs it.
+        try await stored.reload(topic)
+        try await stored.applyRetention()
+        #expect(stored.first("orders") == 0)
+        try await stored.reload("\(topic)\n\(Self.slow)")
+        #expect(try await stored.take("slow", 50).count == 50)
+        try await stored.applyRetention()
+        #expect(stored.first("orders") == 100)
+        #expect(stored.journal.bounds(.named("$alert"))?.end == 0)
+        await stored.stop()
+    }
+
+    @Test func whatAReplayLosesToRetentionIsTold() async throws {
+        let topic = "topic orders { retain 1h }"
+        let stored = try await behind(topic, then: Self.slow)
+        #expect(try await stored.take("slow", 50).count == 50)
+        await stored.stop()
+        // Paused from here on, so that nothing is in memory.
+        try await stored.start("\(topic)\n\(Self.paused)")
+        var request = ReplayRequest(from: .earliest)
+        request.filter = "id = 'e2' or id = 'e3' or id = 'e4'"
+        let begun = try await stored.broker.replay("slow", request)
+        stored.clock.advance(.seconds(7_200))
+        try await stored.applyRetention()
+        #expect(stored.first("orders") == 100)
+        let alerts = try await stored.alerts(1)
+        #expect(alerts.map(\.events) == [2], "by both filters")
+        #expect(alerts[0].first == 0 && alerts[0].subscriber == "slow")
+        try await stored.reload("\(topic)\n\(Self.slow)")
+        var state = LedgerLane.State.running
+        while state == .running {
+            state = try await stored.broker.history(of: "slow", begun.lane.id).lane.state
+        }
+        #expect(state == .finished)
         await stored.stop()
     }
 

@@ -82,8 +82,9 @@ import Testing
         let findings = inspect().findings
         #expect(
             findings.map(\.kind) == [
-                .damagedPosition, .damagedDeadLetter, .damagedOutboxRow, .rowWithoutSubscriber,
+                .damagedPosition, .damagedDeadLetter, .damagedOutboxRow, .rowWithoutSubscriber, .rowWithoutSubscriber,
             ])
+        #expect(findings.suffix(2).map(\.detail) == ["state", "state_usage"])
         let aside = try #require(try LedgerRepair(of: path).mend(findings))
         #expect(inspect().findings.isEmpty)
         // What was taken out is in the copy.

@@ -86,6 +86,24 @@ import Testing
         ledger.close()
     }
 
+    @Test func aRunIsNoOrphanAndGoesWithTheOneItBelongsTo() throws {
+        let ledger = try open()
+        _ = try ledger.committed(change(lane(1), done: 4, position: 30))
+        try ledger.setRunning([])
+        #expect(try ledger.orphans().map(\.name) == ["receipts"])
+        #expect(try ledger.lowestDeferred(in: "orders")?.subscriber == "receipts", "and rows are told as its own")
+        #expect(try ledger.purgeOrphan("receipts", since: clock.now()))
+        #expect(try ledger.lowestDeferred(in: "orders") == nil)
+        #expect(try ledger.lanes(of: nil, limit: 10).isEmpty)
+        var revived = LaneChange(id: 1, done: 0)
+        revived.row = lane(1)
+        var change = LedgerChange(subscriber: "receipts")
+        change.lanes = [revived]
+        _ = try ledger.committed(change)
+        #expect(try ledger.load("receipts").lanes == [LaneLedger(lane: lane(1), positions: [], deferred: [])])
+        ledger.close()
+    }
+
     @Test func aDeadLetterHoldsTheKeyOfItsOwnRun() throws {
         let ledger = try open()
         let topic = Topic.named("orders")
