@@ -65,7 +65,7 @@ final class PluginRunner: @unchecked Sendable {
         self.services = services
         unsettled = UnsettledState(services.state)
         grants = Grants(binding.grants)
-        secrets = binding.settings.flatMap { $0.value.secrets }
+        secrets = plugin.secrets
         queue.reserveCapacity(1024)
     }
 
@@ -515,6 +515,16 @@ extension PluginValue {
 }
 
 extension PackedValue {
+    /// All that are in it, with their values.
+    var secrets: [(name: String, value: [UInt8])] {
+        switch self {
+        case .secret(let name, let value): [(name, value)]
+        case .array(let items): items.flatMap(\.secrets)
+        case .map(let pairs): pairs.flatMap { $0.value.secrets }
+        default: []
+        }
+    }
+
     /// For logs.
     var shown: String {
         switch self {

@@ -7,6 +7,9 @@ import Events
 final class PluginState {
     let lua: OpaquePointer
     let manifest: PackedValue
+    /// Values of the settings that must not be shown, as the subscriber's block has them and as the plugin's schema takes them: one
+    /// that was written down for a try is kept like one from the environment.
+    private(set) var secrets: [(name: String, value: [UInt8])] = []
     let takesBatches: Bool
     let hasInit: Bool
     let hasStop: Bool
@@ -191,6 +194,7 @@ final class PluginState {
                         : PluginProblem(file: file, message: "config.\(setting).pattern is no Lua pattern: \(pattern)"))
             }
         }
+        secrets += config.secrets
         let bytes = config.packed()
         let done = fl_lua_configure(lua, bytes, bytes.count)
         if done == 0 {

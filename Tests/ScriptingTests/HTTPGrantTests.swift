@@ -102,6 +102,26 @@ struct HTTPGrantTests {
         #expect(services.mail.messages.first?.text?.contains("s3cr3t") == false)
     }
 
+    @Test func aSecretThatWasWrittenDownIsKeptLikeOne() async throws {
+        let services = FakeServices()
+        services.http.respond(500, "bad token s3cr3t-value")
+        let harness = try await Harness(
+            """
+            return {
+              config = { token = { type = "secret" } },
+              handle = function(event, ctx)
+                ctx.http.get("http://127.0.0.1/", { headers = { authorization = ctx.config.token } })
+              end,
+            }
+            """, settings: [PluginSetting("token", .string("s3cr3t-value"))], grants: [.http("127.0.0.1")],
+            services: services)
+        guard case .retry(_, let reason) = await harness.run().outcome else {
+            Issue.record("it was no retry")
+            return
+        }
+        #expect(reason.contains("bad token secret(setting)"), "\(reason)")
+    }
+
     @Test func aRedirectIsAnAnswerAndNotFollowed() async throws {
         let harness = try await harness("ctx.http.get('http://127.0.0.1/')", ["127.0.0.1", "localhost"])
         harness.services.http.respond(302, "", headers: [("location", "http://localhost/")])
