@@ -22,9 +22,12 @@ extension BrokerCore {
     }
 
     /// Publishes what an operator should look at on `$alert`.
-    func alert(_ type: String, subscriber name: String, _ data: some Encodable) {
+    ///
+    /// - Parameter event: the first part of the event's id; the type where it isn't given.
+    func alert(_ type: String, as event: String? = nil, subscriber name: String, _ data: some Encodable) {
         let publication = Publication.system(
-            .alert, type: type, id: "\(type)-\(name)-\(clock.now().milliseconds)", subscriber: name, data: data)
+            .alert, type: type, id: "\(event ?? type)-\(name)-\(clock.now().milliseconds)", subscriber: name, data: data
+        )
         if let subscriber = subscribers[name] {
             commit(subscriber, LedgerRound(), Effects(publications: [publication]))
         } else {

@@ -104,7 +104,7 @@ extension Broker {
         {
             await on { core in core.discard(letters, reason) }
             // What the next page shows is known when this one is written.
-            try await blocking { () throws(Failure) in _ = try self.engine.openDeadLetters(of: letters[0].subscriber) }
+            try await blocking { () throws(Failure) in try self.engine.flush() }
             count += letters.count
         }
         return count

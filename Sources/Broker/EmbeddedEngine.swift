@@ -239,24 +239,17 @@ package final class EmbeddedEngine: Engine {
 }
 
 extension OutboxRow {
-    fileprivate var batch: RecordBatch? { Self.batch(of: record, topic) }
-
-    /// Kept bytes as a batch of one; nil where they are damaged.
-    fileprivate static func batch(of record: [UInt8], _ topic: String) -> RecordBatch? {
-        record.withUnsafeBytes { RecordBatch.copying($0, topic: Topic.named(topic)) }.flatMap {
-            $0.count == 1 ? $0 : nil
-        }
-    }
+    fileprivate var batch: RecordBatch? { RecordBatch.single(record, topic: topic) }
 }
 
 extension KeptDeadLetter {
     /// What is delivered when it is sent again.
-    fileprivate var batch: RecordBatch? { OutboxRow.batch(of: mended ?? letter.record, letter.topic) }
+    fileprivate var batch: RecordBatch? { RecordBatch.single(mended ?? letter.record, topic: letter.topic) }
 }
 
 extension DeadLetter {
     fileprivate init?(_ kept: KeptDeadLetter) {
-        guard let record = OutboxRow.batch(of: kept.letter.record, kept.letter.topic)?[0] else { return nil }
+        guard let record = RecordBatch.single(kept.letter.record, topic: kept.letter.topic)?[0] else { return nil }
         self.init(
             id: kept.id, subscriber: kept.subscriber, topic: kept.letter.topic, offset: kept.letter.offset,
             key: record.key, reason: kept.letter.reason, trace: kept.letter.trace, attempts: kept.letter.attempts,

@@ -43,14 +43,7 @@ extension BrokerCore {
         let alert = EndpointAlert(
             subscriber: subscriber.name, reason: reason, downSeconds: after.map { $0.milliseconds / 1_000 },
             remedy: remedy)
-        commit(
-            subscriber, LedgerRound(),
-            Effects(publications: [
-                .system(
-                    .alert, type: "fairlead.endpoint.\(what)",
-                    id: "endpoint-\(what)-\(subscriber.name)-\(clock.now().milliseconds)",
-                    subscriber: subscriber.name, data: alert)
-            ]))
+        self.alert("fairlead.endpoint.\(what)", as: "endpoint-\(what)", subscriber: subscriber.name, alert)
     }
 
     private struct EndpointAlert: Encodable {

@@ -31,14 +31,7 @@ extension BrokerCore {
         let alert = Alert(
             subscriber: subscriber.name, kills: subscriber.kills, reason: reason,
             remedy: "mend the plugin or raise its `limits`, and reload; or `fairlead resume \(subscriber.name)`")
-        commit(
-            subscriber, LedgerRound(),
-            Effects(publications: [
-                .system(
-                    .alert, type: "fairlead.subscriber.quarantined",
-                    id: "quarantine-\(subscriber.name)-\(clock.now().milliseconds)", subscriber: subscriber.name,
-                    data: alert)
-            ]))
+        self.alert("fairlead.subscriber.quarantined", as: "quarantine", subscriber: subscriber.name, alert)
     }
 
     private struct Alert: Encodable {

@@ -11,4 +11,10 @@ extension RecordBatch {
         let (batch, validBytes) = verified(topic: topic, storage: copy, byteCount: bytes.count)
         return validBytes == bytes.count ? batch : nil
     }
+
+    /// One record that was kept by itself; nil where the bytes are damaged, or are another number of records.
+    package static func single(_ bytes: [UInt8], topic: String) -> RecordBatch? {
+        let batch = bytes.withUnsafeBytes { copying($0, topic: .named(topic)) }
+        return batch?.count == 1 ? batch : nil
+    }
 }

@@ -69,6 +69,6 @@ package struct WebhookSignature: Sendable {
         for delivery in deliveries {
             hash.update(data: Array("\u{0}\(delivery.topic.name)\u{0}\(delivery.offset)".utf8))
         }
-        return "msg_" + hash.finalize().prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return "msg_" + hash.finalize().prefix(16).hexadecimal
     }
 }

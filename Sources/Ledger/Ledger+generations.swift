@@ -74,21 +74,41 @@ extension Ledger {
     package func generations(limit: Int) throws(Failure) -> [LedgerGeneration] {
         try read { db in
             try Row.fetchAll(
-                db,
-                sql: """
-                    SELECT number, hash, time, "trigger", verdict, details FROM generation
-                    ORDER BY number DESC LIMIT ?
-                    """, arguments: [limit]
-            ).map { row in
-                let details: String? = row[5]
-                return LedgerGeneration(
-                    number: row[0], hash: row[1], time: row.time(2) ?? .distantPast, trigger: row[3],
-                    verdict: row[4],
-                    details: try details.map {
-                        try JSONDecoder().decode(LedgerGeneration.Details.self, from: Data($0.utf8))
-                    } ?? LedgerGeneration.Details())
-            }
+                db, sql: "\(Self.generationColumns) ORDER BY number DESC LIMIT ?", arguments: [limit]
+            ).map(Self.generation)
         }
+    }
+
+    /// nil where there was none. Blocks.
+    package func generation(_ number: Int) throws(Failure) -> LedgerGeneration? {
+        try read { db in
+            try Row.fetchOne(db, sql: "\(Self.generationColumns) WHERE number = ?", arguments: [number])
+                .map(Self.generation)
+        }
+    }
+
+    /// The generation that was in force when the record at `offset` was routed; nil where the ledger doesn't know. Reads
+    /// from the newest on. Blocks.
+    package func generation(routing topic: String, _ offset: Offset) throws(Failure) -> LedgerGeneration? {
+        try read { db in
+            let rows = try Row.fetchCursor(db, sql: "\(Self.generationColumns) ORDER BY number DESC")
+            while let row = try rows.next() {
+                let generation = try Self.generation(row)
+                if let end = generation.details.ends[topic], end <= offset { return generation }
+            }
+            return nil
+        }
+    }
+
+    private static let generationColumns = #"SELECT number, hash, time, "trigger", verdict, details FROM generation"#
+
+    private static func generation(_ row: Row) throws -> LedgerGeneration {
+        let details: String? = row[5]
+        return LedgerGeneration(
+            number: row[0], hash: row[1], time: row.time(2) ?? .distantPast, trigger: row[3], verdict: row[4],
+            details: try details.map {
+                try JSONDecoder().decode(LedgerGeneration.Details.self, from: Data($0.utf8))
+            } ?? LedgerGeneration.Details())
     }
 
     /// The contents of a configuration's file; nil where the ledger doesn't have them. Blocks.

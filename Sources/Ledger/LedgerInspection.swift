@@ -233,8 +233,8 @@ package struct LedgerInspection: Sendable {
             rows += 1
             let offset = row.offset(3)
             let isSound =
-                Self.isRecord(row.bytes(4), row[2])
-                && ((row[5] as Data?) == nil || Self.isRecord(row.bytes(5), row[2]))
+                RecordBatch.single(row.bytes(4), topic: row[2]) != nil
+                && ((row[5] as Data?) == nil || RecordBatch.single(row.bytes(5), topic: row[2]) != nil)
             if !isSound {
                 add(
                     .damagedDeadLetter, "\(row[0] as Int64)", subscriber: row[1], topic: row[2],
@@ -244,11 +244,9 @@ package struct LedgerInspection: Sendable {
         let outbox = try Row.fetchCursor(db, sql: "SELECT id, topic, record FROM outbox ORDER BY id")
         while let row = try outbox.next() {
             rows += 1
-            if !Self.isRecord(row.bytes(2), row[1]) { add(.damagedOutboxRow, "\(row[0] as Int64)", topic: row[1]) }
+            if RecordBatch.single(row.bytes(2), topic: row[1]) == nil {
+                add(.damagedOutboxRow, "\(row[0] as Int64)", topic: row[1])
+            }
         }
-    }
-
-    private static func isRecord(_ bytes: [UInt8], _ topic: String) -> Bool {
-        bytes.withUnsafeBytes { RecordBatch.copying($0, topic: .named(topic)) }?.count == 1
     }
 }

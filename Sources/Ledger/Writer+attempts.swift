@@ -61,8 +61,5 @@ extension Writer {
 
 extension NewDeadLetter {
     /// The key of the event it is about.
-    fileprivate var key: String? {
-        record.withUnsafeBytes { RecordBatch.copying($0, topic: Topic.named(topic)) }
-            .flatMap { $0.count == 1 ? $0[0].key : nil }
-    }
+    fileprivate var key: String? { RecordBatch.single(record, topic: topic)?[0].key }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Crypto
+import Events
 import Foundation
 import Glibc
 import Routes
@@ -10,21 +11,23 @@ import Synchronization
 /// are not among them.
 struct ConfigSnapshot: Sendable {
     /// As given to the program.
-    var config: String
-    /// Contents by path; plugins by their path in the folder, behind the folder's name.
-    var files: [String: [UInt8]]
+    let config: String
+    /// Of the contents, by path; plugins by their path in the folder, behind the folder's name.
+    let hashes: [String: String]
+    /// By their hash.
+    let contents: [String: [UInt8]]
 
-    /// By path.
-    var hashes: [String: String] { files.mapValues { Self.hash(of: $0) } }
+    init(config: String, files: [String: [UInt8]]) {
+        self.config = config
+        let hashes = files.mapValues { SHA256.hash(data: $0).hexadecimal }
+        self.hashes = hashes
+        contents = Dictionary(files.map { (hashes[$0.key]!, $0.value) }) { first, _ in first }
+    }
 
     /// Of everything: equal where every file is.
     var hash: String {
         let lines = hashes.sorted { $0.key < $1.key }.map { "\($0.key)\u{0}\($0.value)\n" }.joined()
-        return Self.hash(of: Array(lines.utf8))
-    }
-
-    static func hash(of bytes: [UInt8]) -> String {
-        SHA256.hash(data: bytes).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        return SHA256.hash(data: Data(lines.utf8)).hexadecimal
     }
 }
 

@@ -92,6 +92,27 @@ extension Dead {
         }
     }
 
+    /// Which dead letters are to be changed: one way of saying it.
+    struct Selection: ParsableArguments {
+        @Argument(help: "Ids of dead letters.") var ids: [Int64] = []
+        @OptionGroup var filter: Filter
+        @Flag(help: "All there are.") var all = false
+
+        func validate() throws {
+            guard [!ids.isEmpty, !filter.isEmpty, all].count(where: { $0 }) == 1 else {
+                throw ValidationError("say which: ids, or --subscriber, --topic, --group, or --all")
+            }
+        }
+
+        /// As the server's calls take it.
+        var body: [String: Any] {
+            var body = filter.body
+            if !ids.isEmpty { body["ids"] = ids }
+            if all { body["all"] = true }
+            return body
+        }
+    }
+
     struct Redrive: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Send dead letters to their subscriber again, with all their attempts before them.",
@@ -100,9 +121,7 @@ extension Dead {
                 --canary it sends one, then ten, then the rest, each step only when all before have succeeded.
                 """)
 
-        @Argument(help: "Ids of dead letters.") var ids: [Int64] = []
-        @OptionGroup var filter: Filter
-        @Flag(help: "All there are.") var all = false
+        @OptionGroup var selection: Selection
         @Flag(help: "One first, then ten, then the rest.") var canary = false
         @Flag(help: "Go on when letters fail again.") var keepGoing = false
         @Option(help: "No faster than this, such as 50/s.") var rate: String?
@@ -122,16 +141,8 @@ extension Dead {
             var reason: String?
         }
 
-        func validate() throws {
-            guard [!ids.isEmpty, !filter.isEmpty, all].count(where: { $0 }) == 1 else {
-                throw ValidationError("say which: ids, or --subscriber, --topic, --group, or --all")
-            }
-        }
-
         func run() async throws {
-            var body = filter.body
-            if !ids.isEmpty { body["ids"] = ids }
-            if all { body["all"] = true }
+            var body = selection.body
             if canary { body["canary"] = true }
             if keepGoing { body["keepGoing"] = true }
             body["rate"] = rate
@@ -169,9 +180,7 @@ extension Dead {
         static let configuration = CommandConfiguration(
             abstract: "Give dead letters up; what waits behind their keys goes on.")
 
-        @Argument(help: "Ids of dead letters.") var ids: [Int64] = []
-        @OptionGroup var filter: Filter
-        @Flag(help: "All there are.") var all = false
+        @OptionGroup var selection: Selection
         @Option(help: "Why, for whoever asks later.") var reason: String
         @OptionGroup var server: ServerOptions
 
@@ -179,16 +188,8 @@ extension Dead {
             var discarded: Int
         }
 
-        func validate() throws {
-            guard [!ids.isEmpty, !filter.isEmpty, all].count(where: { $0 }) == 1 else {
-                throw ValidationError("say which: ids, or --subscriber, --topic, --group, or --all")
-            }
-        }
-
         func run() async throws {
-            var body = filter.body
-            if !ids.isEmpty { body["ids"] = ids }
-            if all { body["all"] = true }
+            var body = selection.body
             body["reason"] = reason
             let data = try JSONSerialization.data(withJSONObject: body)
             let answer = try await server.client.send("POST", "/v1/dead/discard", body: .bytes(ByteBuffer(data: data)))

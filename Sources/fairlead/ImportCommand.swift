@@ -73,7 +73,7 @@ struct Import: AsyncParsableCommand {
         var hash = SHA256()
         hash.update(data: Data("\(type ?? "")\n".utf8))
         hash.update(data: lines.data)
-        return hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return hash.finalize().hexadecimal
     }
 
     /// Every line, as the server will read it; all bad ones are told, not the first.

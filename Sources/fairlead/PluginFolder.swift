@@ -73,6 +73,6 @@ extension PluginSource {
             hash.update(data: Data("\(path.utf8.count):\(path):\(bytes.count):".utf8))
             hash.update(data: bytes)
         }
-        return hash.finalize().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        return hash.finalize().hexadecimal
     }
 }

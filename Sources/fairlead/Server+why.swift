@@ -10,12 +10,14 @@ extension Server {
     /// What became of an event, and why: the newest with this id.
     func why(_ id: String, source: String?, topic: String?) async throws(Failure) -> EventTrace? {
         guard let running, let record = try await broker.find(id, source: source, topic: topic) else { return nil }
-        let generations = try await kept(Self.generationsMax)
-        let router = generations.first { ($0.details.ends[record.topic.name] ?? .max) <= record.offset }
+        let ledger = ledger
+        let router = try await broker.blocking { () throws(Failure) in
+            try ledger.generation(routing: record.topic.name, record.offset)
+        }
         let table = try await table(of: router)
         var trace = EventTrace(record: record, generation: router?.number)
         trace.isRecomputed = table == nil
-        let versions = Dictionary(generations.map { ($0.number, $0.details.versions) }) { first, _ in first }
+        var versions: [Int: [String: String]] = [:]
         let then = RouteExplanation(table ?? running.generation.table, record)
         let now = RouteExplanation(running.generation.table, record)
         let delivery = DeliveryID(topic: record.topic, offset: record.offset)
@@ -36,15 +38,17 @@ extension Server {
             // Of one that came later and never tried it, nobody can say more than that.
             if isLater, subscriber.delivery?.attempts.isEmpty ?? true { subscriber.delivery?.state = .before }
             for attempt in subscriber.delivery?.attempts ?? [] {
+                if versions[attempt.generation] == nil {
+                    versions[attempt.generation] =
+                        try await broker.blocking { () throws(Failure) in try ledger.generation(attempt.generation) }?
+                        .details.versions ?? [:]
+                }
                 subscriber.versions[attempt.generation] = versions[attempt.generation]?[explained.name]
             }
             trace.subscribers.append(subscriber)
         }
         return trace
     }
-
-    /// Generations that are looked at for the one that routed an event.
-    static let generationsMax = 10_000
 
     /// nil where its files can't be read any more.
     private func table(of generation: LedgerGeneration?) async throws(Failure) -> RouteTable? {
@@ -69,13 +73,10 @@ extension Server {
     /// Tables of old generations kept in memory; each is about as large as its routes.conf.
     private static let tablesMax = 16
 
-    private func kept(_ limit: Int) async throws(Failure) -> [LedgerGeneration] {
-        let ledger = ledger
-        return try await broker.blocking { () throws(Failure) in try ledger.generations(limit: limit) }
-    }
-
     func generations(limit: Int) async throws(Failure) -> [GenerationSummary] {
-        try await kept(limit).map { generation in
+        let ledger = ledger
+        let kept = try await broker.blocking { () throws(Failure) in try ledger.generations(limit: limit) }
+        return kept.map { generation in
             GenerationSummary(
                 number: generation.number, hash: generation.hash, time: generation.time, trigger: generation.trigger,
                 verdict: generation.verdict, changes: generation.details.changes,

@@ -120,10 +120,9 @@ actor Server {
         for plugin in candidate.plugins {
             for subscriber in plugin.subscribers { generation.details.versions[subscriber] = plugin.version }
         }
-        let contents = Dictionary(snapshot.files.values.map { (ConfigSnapshot.hash(of: $0), $0) }) { first, _ in first }
         let (ledger, finished) = (ledger, generation)
         try await broker.blocking { () throws(Failure) in
-            try ledger.recordGeneration(finished, contents: contents)
+            try ledger.recordGeneration(finished, contents: snapshot.contents)
         }
     }
 
