@@ -86,7 +86,7 @@ extension Broker {
     /// Begins to take what happened before the router existed, or goes on with it: `file` names the contents. What is
     /// known of it already, were it finished, is in the answer.
     package func beginImport(
-        _ subscriber: String, topic: String, file: String, expected: Int?
+        _ subscriber: String, topic: String, file: String, expected: Int?, isFirst: Bool = false
     ) async throws(Failure) -> HistoryProgress {
         let earlier = try await histories(of: subscriber).first { progress in
             progress.lane.details.kind == .imported && progress.lane.details.file == file
@@ -95,7 +95,7 @@ extension Broker {
         }
         if let earlier { return earlier }
         let begun = try await on { core in
-            core.beginImport(subscriber, topic: topic, file: file, expected: expected)
+            core.beginImport(subscriber, topic: topic, file: file, expected: expected, isFirst: isFirst)
         }.get()
         try await engine.createImport(begun.topic, first: begun.first)
         return begun.progress
@@ -114,12 +114,25 @@ extension Broker {
         try await on { core in core.claimImport(subscriber, id, at: at) }.get()
         do {
             let range = try await append(batch)
-            let taken = await on { core in core.importAppended(subscriber, id, end: range.upperBound + 1) }
+            let (taken, isLive) = await on { core in
+                core.importAppended(subscriber, id, end: range.upperBound + 1)
+            }
+            if isLive { await makeRoom(after: batch) }
             return taken ?? at + batch.count
         } catch {
             _ = await on { core in core.importAppended(subscriber, id, end: nil) }
             throw error
         }
+    }
+
+    /// While events are published, whoever sends an import waits for its answer, so that the processors aren't busy with
+    /// what has time.
+    private func makeRoom(after batch: RecordBatch) async {
+        let time = max(
+            Duration.seconds(batch.count) / Limits.importYieldEvents,
+            Duration.seconds(batch.byteCount) / Limits.importYieldBytes)
+        // The events are in: a sender that has gone away is no reason to fail.
+        try? await Task.sleep(for: min(time, Limits.importYieldWaitMax))
     }
 
     /// Everything of an import is in: `events`, by the sender's count.

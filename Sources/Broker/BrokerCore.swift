@@ -33,6 +33,8 @@ package final class BrokerCore {
     var ends: [Topic: TopicEnd] = [:]
     var waitingTails: [Topic: [WaitingTail]] = [:]
     var wakes = Heap<Wake>()
+    /// When an event was published last, by anybody.
+    var liveAt: Timestamp?
     var flushAt: Timestamp?
     var positionsAt: Timestamp?
     /// When the outbox is looked at again after it could not be emptied.

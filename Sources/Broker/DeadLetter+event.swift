@@ -28,8 +28,9 @@ extension Publication {
     static func deadLetter(_ burial: LedgerRound.Burial, subscriber: String) -> Publication {
         let record = burial.delivery.record
         let announcement = Announcement(
-            subscriber: subscriber, topic: record.topic.name, offset: record.offset, key: record.key,
-            reason: burial.reason, trace: burial.trace, attempts: burial.delivery.attempt,
+            subscriber: subscriber, topic: record.topic.shownName, import: record.topic.importNumber,
+            offset: record.offset, key: record.key, reason: burial.reason, trace: burial.trace,
+            attempts: burial.delivery.attempt,
             event: .init(id: record.id, source: record.source, type: record.type))
         return .system(
             .dead, type: "fairlead.delivery.dead",
@@ -40,6 +41,8 @@ extension Publication {
     private struct Announcement: Encodable {
         var subscriber: String
         var topic: String
+        /// The import that the event came with, where it did.
+        var `import`: Int64?
         var offset: Offset
         var key: String?
         var reason: String

@@ -27,7 +27,8 @@ extension BrokerCore {
                 destination.deliver(started)
             }
             if !subscriber.history.isEmpty {
-                let started = subscriber.startHistory(max: Limits.pipelineEvents, now: now)
+                let started = subscriber.startHistory(
+                    max: Limits.pipelineEvents, now: now, turnBegins: isLive(now) ? clock.nanoseconds() : nil)
                 if !started.isEmpty {
                     subscriber.metrics.started(started.count)
                     destination.deliver(started)
@@ -46,6 +47,9 @@ extension BrokerCore {
         if let wake = subscriber.wake(now: now) { self.wake(subscriber, at: wake) }
         if let expiry = subscriber.leases.nextExpiry { wake(subscriber, at: expiry) }
     }
+
+    /// Whether history has to make room, since events are being published.
+    func isLive(_ now: Timestamp) -> Bool { liveAt.map { now - $0 < Limits.liveKept } ?? false }
 
     /// Ends deliveries that came too late to be made, by `ttl` or by the event itself.
     private func dropOverdue(_ subscriber: Subscriber, _ lane: any DeliveryLane) {
@@ -133,12 +137,17 @@ extension BrokerCore {
 
     /// Reads on in the journal for a subscriber that is behind and has room.
     private func readBacklog(_ subscriber: Subscriber, _ lane: any DeliveryLane) {
+        let now = clock.now()
         guard !lane.isReading, !lane.state.settings.paused, lane.state.hasRoom,
-            let (topic, from) = lane.state.behind(now: clock.now())
+            let (topic, from) = lane.state.behind(now: now)
+        else { return }
+        let (name, life, id) = (subscriber.name, subscriber.life, lane.laneID)
+        let count =
+            id == nil ? Limits.catchUpEvents : isLive(now) ? Limits.yieldReadEvents : Limits.historyReadEvents
+        // What has no room would be read again. A batch may need all the room there is.
+        guard id == nil || lane.state.settings.batch != nil || lane.state.held + count <= Limits.historyWindowEvents
         else { return }
         lane.isReading = true
-        let (name, life, id) = (subscriber.name, subscriber.life, lane.laneID)
-        let count = id == nil ? Limits.catchUpEvents : Limits.historyReadEvents
         perform { [engine, post] in
             let result = Result { () throws(Failure) in
                 try engine.read(topic, from: from, maxRecords: count, maxBytes: Limits.catchUpBytes)

@@ -10,27 +10,32 @@ import Synchronization
 /// The engine in the box: the journal for records, the ledger for everything that is settled.
 package final class EmbeddedEngine: Engine {
     private let journal: Journal
+    /// Where imported events wait; the journal itself where there is no other.
+    private let imported: Journal
     private let ledger: Ledger
     private let log: Logger
     /// Outbox rows whose removal was asked for and isn't committed.
     private let removing = Mutex<Set<UInt64>>([])
 
-    package init(journal: Journal, ledger: Ledger, log: Logger) {
+    package init(journal: Journal, imported: Journal? = nil, ledger: Ledger, log: Logger) {
         self.journal = journal
+        self.imported = imported ?? journal
         self.ledger = ledger
         self.log = log
     }
 
+    private func journal(of topic: Topic) -> Journal { topic.isImport ? imported : journal }
+
     package func append(
         _ batch: RecordBatch, then: @escaping @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void
     ) {
-        journal.append(batch, then: then)
+        journal(of: batch.topic).append(batch, then: then)
     }
 
     package func read(
         _ topic: Topic, from: Offset, maxRecords: Int, maxBytes: Int
     ) throws(Failure) -> RecordBatch? {
-        try journal.read(topic, from: from, maxRecords: maxRecords, maxBytes: maxBytes)
+        try journal(of: topic).read(topic, from: from, maxRecords: maxRecords, maxBytes: maxBytes)
     }
 
     package func record(_ id: DeliveryID, deadLetter: Int64?) throws(Failure) -> Record? {
@@ -38,14 +43,14 @@ package final class EmbeddedEngine: Engine {
             guard let kept = try ledger.deadLetter(deadLetter) else { return nil }
             return kept.batch?[0]
         }
-        guard let batch = try journal.read(id.topic, from: id.offset, maxRecords: 1, maxBytes: 1),
+        guard let batch = try journal(of: id.topic).read(id.topic, from: id.offset, maxRecords: 1, maxBytes: 1),
             batch.count > 0, batch.first == id.offset
         else { return nil }
         return batch[0]
     }
 
     package func bounds(of topic: Topic) -> TopicBounds {
-        guard let bounds = journal.bounds(topic) else { return TopicBounds(first: 0, end: 0, bytes: 0) }
+        guard let bounds = journal(of: topic).bounds(topic) else { return TopicBounds(first: 0, end: 0, bytes: 0) }
         return TopicBounds(first: bounds.first, end: bounds.end, bytes: bounds.bytes)
     }
 
@@ -75,12 +80,12 @@ package final class EmbeddedEngine: Engine {
     }
 
     package func createImport(_ topic: Topic, first: Offset) async throws(Failure) {
-        try await journal.create(topic, first: first)
+        try await imported.create(topic, first: first)
     }
 
-    package func imports() -> [Topic] { journal.topics().filter(\.isImport) }
+    package func imports() -> [Topic] { imported.topics().filter(\.isImport) }
 
-    package func removeImport(_ topic: Topic) async throws(Failure) { try await journal.remove(topic) }
+    package func removeImport(_ topic: Topic) async throws(Failure) { try await imported.remove(topic) }
 
     package func lanes(of subscriber: String?, limit: Int) throws(Failure) -> [LedgerLane] {
         try ledger.lanes(of: subscriber, limit: limit)
@@ -234,6 +239,7 @@ package final class EmbeddedEngine: Engine {
 
     package func close() {
         journal.close()
+        if imported !== journal { imported.close() }
         ledger.close()
     }
 }

@@ -17,6 +17,7 @@ extension BrokerCore {
         lane.state.generation = subscriber.state.generation
         lane.pace.mark(0, now)
         subscriber.history.append(lane)
+        _ = subscriber.metrics(of: details.kind)
         return lane
     }
 
@@ -38,6 +39,8 @@ extension BrokerCore {
             lane.pace.mark(lane.passed, now)
             return lane
         }
+        for lane in subscriber.history { _ = subscriber.metrics(of: lane.row.details.kind) }
+        subscriber.recordHistory(now)
     }
 
     /// Runs that have nothing more to do leave, and with an import its events.
@@ -70,6 +73,9 @@ extension BrokerCore {
                 ])
         }
         subscriber.history.removeAll { lane in left.contains { $0 === lane } }
+        subscriber.recordHistory(now)
+        // What waited for them may go.
+        if left.contains(where: { $0.row.details.isFirst == true }) { wake(subscriber, at: now) }
     }
 
     private static func remove(_ topic: Topic, from engine: any Engine, _ log: Logger) {
@@ -158,7 +164,7 @@ extension BrokerCore {
 
     /// Goes on with the import of a file, or begins one; and the topic that its events wait in, from which offset on.
     func beginImport(
-        _ name: String, topic: String, file: String, expected: Int?
+        _ name: String, topic: String, file: String, expected: Int?, isFirst: Bool
     ) -> Result<(progress: HistoryProgress, topic: Topic, first: Offset), Failure> {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
         let now = clock.now()
@@ -176,6 +182,7 @@ extension BrokerCore {
         details.file = file
         details.expected = expected
         details.isComplete = false
+        if isFirst { details.isFirst = true }
         let lane = openLane(subscriber, id: id, details, now)
         commit(subscriber, LedgerRound(), needsSync: true, newRows: [lane.row])
         return .success((lane.progress(now), hidden, first))
@@ -213,14 +220,15 @@ extension BrokerCore {
     }
 
     /// An append has ended; with what is the topic's end now, where it went well.
-    func importAppended(_ name: String, _ id: Int64, end: Offset?) -> Int? {
+    func importAppended(_ name: String, _ id: Int64, end: Offset?) -> (taken: Int?, isLive: Bool) {
+        let isLive = isLive(clock.now())
         guard let subscriber = subscribers[name], let lane = subscriber.history.first(where: { $0.id == id }) else {
-            return nil
+            return (nil, isLive)
         }
         lane.isAppending = false
         if let end { lane.grow(to: end) }
         dispatch(subscriber)
-        return lane.taken
+        return (lane.taken, isLive)
     }
 
     func completeImport(_ name: String, _ id: Int64, events: Int) -> Result<HistoryProgress, Failure> {

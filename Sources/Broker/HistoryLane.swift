@@ -23,6 +23,7 @@ final class HistoryLane: DeliveryLane {
     var state: SubscriberState
     var isReading = false
     var share = HistoryShare()
+    var turns = HistoryTurns()
     var pace = Pace()
     /// Events of an import are being appended.
     var isAppending = false
@@ -120,6 +121,9 @@ final class HistoryLane: DeliveryLane {
 
     func complete() { row.details.isComplete = true }
 
+    /// What is live waits for it.
+    var isFirst: Bool { row.details.isFirst == true && !isCancelled }
+
     // MARK: How it goes
 
     func count(_ settled: Int) { row.done += settled }
@@ -173,6 +177,36 @@ final class HistoryLane: DeliveryLane {
         func perSecond(_ count: Int, _ now: Timestamp) -> Double? {
             guard let first = samples.first, now > first.time else { return nil }
             return Double(count - first.count) / (now - first.time).seconds
+        }
+    }
+}
+
+/// How history makes room while events are published: in short turns, with pauses between them in which every thread that
+/// works for it sleeps. A processor that is free when a live event comes is what its latency depends on most: threads that
+/// never sleep cost it a time slice of the kernel at each of the four hops from its socket to its handler.
+struct HistoryTurns {
+    private(set) var inFlightMax = Limits.yieldInFlightStart
+    private var began: Int64?
+    /// When the next turn may begin.
+    private(set) var next: Timestamp = .distantPast
+
+    func mayBegin(_ now: Timestamp) -> Bool { next <= now }
+
+    /// A turn has begun, at `nanoseconds` of a clock that is never set.
+    mutating func begin(_ now: Timestamp, _ nanoseconds: Int64) {
+        next = now + Limits.yieldInterval
+        if began == nil { began = nanoseconds }
+    }
+
+    /// Everything that was started is settled; at least `least` may be under way whatever it takes.
+    mutating func end(_ nanoseconds: Int64, least: Int) {
+        guard let began else { return }
+        self.began = nil
+        let time = Duration.nanoseconds(nanoseconds - began)
+        if time > Limits.yieldTurnMax {
+            inFlightMax = max(least, inFlightMax / 2)
+        } else if time < Limits.yieldTurnMin {
+            inFlightMax = min(Limits.yieldInFlightMax, inFlightMax + max(1, inFlightMax / 8))
         }
     }
 }

@@ -26,6 +26,29 @@ extension Limits {
     package static let historyTurnMax: Duration = .milliseconds(4)
     package static let historyTurnMin: Duration = .milliseconds(2)
 
+    /// How long after a published event history still makes room for the next: longer than the pauses of a shop that is
+    /// awake, so that its next order doesn't find both processors busy with the past.
+    package static let liveKept: Duration = .seconds(5)
+
+    /// Meanwhile history goes in turns: so many deliveries that they are settled within the first of these times, more where
+    /// they take less than the other. A live event that comes during a turn waits no longer, and most come between turns.
+    package static let yieldTurnMax: Duration = .microseconds(200)
+    package static let yieldTurnMin: Duration = .microseconds(100)
+    package static let yieldInFlightMax = 128
+    package static let yieldInFlightStart = 16
+
+    /// From the beginning of one turn to the next: four fifths of the time both processors are free of history.
+    package static let yieldInterval: Duration = .milliseconds(1)
+
+    /// What is read at a time meanwhile.
+    package static let yieldReadEvents = 128
+
+    /// Events and bytes of an import that are taken in a second meanwhile, and the longest that its sender waits for the
+    /// answer to one request because of it.
+    package static let importYieldEvents = 50_000
+    package static let importYieldBytes = 24 << 20
+    package static let importYieldWaitMax: Duration = .milliseconds(250)
+
     /// Runs of history of one subscriber at once.
     package static let lanesMax = 8
 

@@ -11,6 +11,7 @@ extension BrokerCore {
     /// alone: it comes to these records by reading the journal.
     package func route(_ batch: RecordBatch) {
         guard batch.count > 0 else { return }
+        if !batch.topic.isSystem { liveAt = clock.now() }
         end(of: batch.topic).offset = batch.last + 1
         serveTails(batch)
         guard let routing = routing[batch.topic] else { return }

@@ -55,7 +55,7 @@ extension BrokerCore {
         subscriber.counts.acked += acked
         subscriber.metrics.acked.increment(by: acked)
         if let history, acked > 0 {
-            history.count(acked)
+            count(acked, of: history, for: subscriber)
             subscriber.state.endpointAnswered()
         }
 
@@ -85,7 +85,7 @@ extension BrokerCore {
             count(settlement, for: subscriber)
             switch settlement.outcome {
             case .ack, .drop:
-                history?.count(1)
+                if let history { count(1, of: history, for: subscriber) }
                 if let more = settlement.effects {
                     effects.state += more.state
                     effects.publications += more.publications
@@ -98,6 +98,9 @@ extension BrokerCore {
                 history.share.observe(now - began, least: subscriber.historyLeast)
             }
             history.pace.mark(history.passed, now)
+            if history.state.inFlight.isEmpty {
+                history.turns.end(clock.nanoseconds(), least: subscriber.historyLeast)
+            }
         }
         subscriber.attempts.add(&round, now: now)
         if round.isEmpty && effects.isEmpty {
@@ -105,6 +108,11 @@ extension BrokerCore {
         } else {
             commit(subscriber, round, effects, lane: lane.laneID)
         }
+    }
+
+    private func count(_ settled: Int, of history: HistoryLane, for subscriber: Subscriber) {
+        history.count(settled)
+        subscriber.metrics(of: history.row.details.kind).settled.increment(by: settled)
     }
 
     /// Why the ledger won't take one delivery's effects; nil where it will.
@@ -160,7 +168,10 @@ extension BrokerCore {
     ) {
         var change = LedgerChange(subscriber: subscriber.name)
         change.needsSync = needsSync
-        if let lane { subscriber.history.first { $0.id == lane }?.count(round.dead.count) }
+        if let lane, !round.dead.isEmpty, let history = subscriber.history.first(where: { $0.id == lane }) {
+            count(round.dead.count, of: history, for: subscriber)
+        }
+        if !subscriber.history.isEmpty { subscriber.recordHistory(clock.now()) }
         change.positions = subscriber.state.positions
         change.lanes = subscriber.history.map(\.change)
         for row in newRows {

@@ -60,6 +60,7 @@ final class Subscriber {
     /// Traces that the log has shown; their repetitions are for debugging.
     var shownTraces: Set<String> = []
     var metrics: SubscriberMetrics
+    var historyMetrics: [LedgerLane.Kind: HistoryMetrics] = [:]
 
     struct Counts {
         var acked = 0

@@ -8,6 +8,12 @@
 /// can move it. The real one is read in one place: ``SystemClock``.
 package protocol Clock: Sendable {
     func now() -> Timestamp
+    /// Nanoseconds of a clock that is never set, for measuring how long something takes.
+    func nanoseconds() -> Int64
+}
+
+extension Clock {
+    package func nanoseconds() -> Int64 { now().milliseconds * 1_000_000 }
 }
 
 package struct SystemClock: Clock {
@@ -17,5 +23,10 @@ package struct SystemClock: Clock {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Timestamp(milliseconds: Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000)
+    }
+    package func nanoseconds() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 }

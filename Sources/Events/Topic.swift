@@ -10,11 +10,15 @@ package final class Topic: Hashable, Sendable, CustomStringConvertible {
     package let id: Int
     /// What handlers see: of the topic that imported events wait in, the one that they are for.
     package let shownName: String
+    /// Imported events wait in it.
+    package let isImport: Bool
 
     private init(name: String, id: Int) {
         self.name = name
         self.id = id
-        shownName = Self.importParts(name).map { String($0.topic) } ?? name
+        let parts = Self.importParts(name)
+        shownName = parts.map { String($0.topic) } ?? name
+        isImport = parts != nil
     }
 
     private static let importPrefix = "$import."
@@ -24,7 +28,8 @@ package final class Topic: Hashable, Sendable, CustomStringConvertible {
         named("\(importPrefix)\(number).\(topic)")
     }
 
-    package var isImport: Bool { Self.importParts(name) != nil }
+    /// Which import's it is.
+    package var importNumber: Int64? { Self.importParts(name)?.number }
 
     private static func importParts(_ name: String) -> (number: Int64, topic: Substring)? {
         guard name.hasPrefix(importPrefix) else { return nil }

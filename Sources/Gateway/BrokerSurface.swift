@@ -38,7 +38,7 @@ package protocol BrokerSurface: Sendable {
     func history(of subscriber: String, _ id: Int64) async throws(Failure) -> HistoryProgress
     func cancelHistory(of subscriber: String, _ id: Int64) async throws(Failure) -> HistoryProgress
     func beginImport(
-        _ subscriber: String, topic: String, file: String, expected: Int?
+        _ subscriber: String, topic: String, file: String, expected: Int?, isFirst: Bool
     ) async throws(Failure) -> HistoryProgress
     func importTarget(_ subscriber: String, _ id: Int64) async throws(Failure) -> PublishTarget
     func importEvents(

@@ -151,7 +151,9 @@ struct DeadLetters: Sendable {
         json.field("id", letter.id)
         json.field("state", letter.state.rawValue)
         json.field("subscriber", letter.subscriber)
-        json.field("topic", letter.topic)
+        let topic = Topic.named(letter.topic)
+        json.field("topic", topic.shownName)
+        if let number = topic.importNumber { json.field("import", number) }
         json.field("offset", letter.offset)
         json.field("key", ifPresent: letter.key)
         json.field("reason", letter.reason)

@@ -56,7 +56,13 @@ struct Histories: Sendable {
     /// Begins an import, or finds the one that was begun with the same contents: `taken` says where to go on.
     func beginImport(_ exchange: Exchange) async throws -> Response {
         let body = try await exchange.object()
-        try body.allow(["topic", "file", "events"])
+        try body.allow(["topic", "file", "events", "first"])
+        let isFirst: Bool
+        switch body["first"] {
+        case nil, .null: isFirst = false
+        case .boolean(let value)?: isFirst = value
+        default: throw Problem.malformed("member \"first\" must be true or false")
+        }
         guard let topic = try body.string("topic"), let file = try body.string("file"), !file.isEmpty,
             file.utf8.count <= Limits.importFileBytesMax
         else {
@@ -66,7 +72,7 @@ struct Histories: Sendable {
         }
         let expected = body["events"] == nil ? nil : try body.integer("events", default: 0, max: .max)
         let progress = try await broker.beginImport(
-            exchange.parameters[0], topic: topic, file: file, expected: expected)
+            exchange.parameters[0], topic: topic, file: file, expected: expected, isFirst: isFirst)
         return .json(.accepted) { progress.write(to: &$0) }
     }
 
@@ -139,6 +145,7 @@ extension HistoryProgress {
             json.field("file", ifPresent: details.file)
             json.field("taken", taken ?? 0)
             json.field("complete", details.isComplete)
+            if details.isFirst == true { json.field("first", true) }
         } else {
             json.array("topics") { json in
                 for span in details.spans {

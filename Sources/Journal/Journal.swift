@@ -17,6 +17,20 @@ package final class Journal: Sendable {
         case manual
     }
 
+    /// Which topics of its folder a journal keeps. Two journals share one, so that those that import don't hold up the
+    /// group commit of those that publish.
+    package enum Scope: Sendable {
+        case everything, published, imported
+
+        func holds(_ topic: Topic) -> Bool {
+            switch self {
+            case .everything: true
+            case .published: !topic.isImport
+            case .imported: topic.isImport
+            }
+        }
+    }
+
     struct Pending: Sendable {
         var batch: RecordBatch
         var then: @Sendable (Result<ClosedRange<Offset>, Failure>) -> Void
@@ -43,6 +57,7 @@ package final class Journal: Sendable {
     let log: Logger
     let segmentBytesMax: Int
     let writing: Writing
+    private let scope: Scope
     let queue = Monitor(Queue())
     let logs = Mutex<[Topic: TopicLog]>([:])
     private let creation = Monitor(())
@@ -52,7 +67,8 @@ package final class Journal: Sendable {
 
     package init(
         folder: String, storage: any Storage = FileStorage(), clock: any Clock, log: Logger,
-        segmentBytesMax: Int = Limits.segmentBytesMax, writing: Writing = .thread
+        segmentBytesMax: Int = Limits.segmentBytesMax, writing: Writing = .thread,
+        scope: Scope = .everything
     ) {
         self.folder = folder
         self.storage = storage
@@ -60,6 +76,7 @@ package final class Journal: Sendable {
         self.log = log
         self.segmentBytesMax = segmentBytesMax
         self.writing = writing
+        self.scope = scope
     }
 
     /// Opens every topic that has a folder and begins to take appends.
@@ -80,7 +97,7 @@ package final class Journal: Sendable {
         } catch {
             throw Failure(.storage, "the journal in \(folder) can't be opened: \(error)")
         }
-        for name in names.sorted() where Self.isTopicName(name) {
+        for name in names.sorted() where Self.isTopicName(name) && scope.holds(Topic.named(name)) {
             if isFolder("\(folder)/\(name)") {
                 try openLog(Topic.named(name))
             } else {
@@ -89,7 +106,7 @@ package final class Journal: Sendable {
         }
         queue.withLock { $0.isOpen = true }
         if writing == .thread {
-            thread.withLock { $0 = WorkerThread(name: "journal") { [self] in run() } }
+            thread.withLock { $0 = WorkerThread(name: scope == .imported ? "imports" : "journal") { [self] in run() } }
         }
         return notes()
     }

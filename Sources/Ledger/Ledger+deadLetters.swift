@@ -142,8 +142,13 @@ extension Ledger {
             arguments += [id]
         }
         if let topic = filter.topic {
-            sql.append("dead.topic = ?")
-            arguments += [topic]
+            // Those of imports are kept under the topic that their events waited in: `$import.7.orders`.
+            sql.append(
+                """
+                (dead.topic = ? OR dead.topic GLOB '$import.[0-9]*'
+                  AND substr(dead.topic, 9 + instr(substr(dead.topic, 9), '.')) = ?)
+                """)
+            arguments += [topic, topic]
         }
         if let group = filter.group {
             sql.append("dead.grouped = ?")

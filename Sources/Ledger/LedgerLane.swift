@@ -43,6 +43,8 @@ package struct LedgerLane: Hashable, Sendable {
         package var expected: Int?
         /// Everything of an import is in.
         package var isComplete = true
+        /// What is live waits until an import is done; nil where it doesn't.
+        package var isFirst: Bool?
 
         package init(kind: Kind, spans: [Span]) {
             self.kind = kind

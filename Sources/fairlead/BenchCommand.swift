@@ -36,6 +36,10 @@ struct Bench: AsyncParsableCommand {
         defer { try? FileManager.default.removeItem(at: folder) }
         let payload = Self.payload(bytes: size)
         if startup { return try await measureStartup(folder, payload) }
+        if let only, Self.historyName.contains(only) {
+            for line in try await measureHistory(folder) { Console.say(line) }
+            return
+        }
         let server = try BenchServer(folder: folder)
         defer { server.stop() }
         try await server.waitUntilReady()
@@ -65,6 +69,7 @@ struct Bench: AsyncParsableCommand {
                 return try PullLoad(port: server.port, subscriber: "puller", batch: batch).run(events)
             })
         let order = try measureOrder(server)
+        let history = only == nil ? try await measureHistory(folder.appendingPathComponent("history")) : []
 
         if json {
             Console.say(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self))
@@ -76,6 +81,7 @@ struct Bench: AsyncParsableCommand {
                     ["WORK", "EVENTS/S", "LOWEST", "HIGHEST"],
                     figures.map { [$0.name, "\(Int($0.rate))", "\(Int($0.lowest))", "\(Int($0.highest))"] }))
             for line in order { Console.say("\n" + line) }
+            if !history.isEmpty { Console.say("\n" + history.joined(separator: "\n")) }
         }
     }
 
@@ -95,6 +101,16 @@ struct Bench: AsyncParsableCommand {
             "ordered pull, 1,000 keys, 5,000 events/s, p99 from publish to delivery: \(median(clean)); with one key "
                 + "that fails each time, of the others: \(median(poisoned))"
         ]
+    }
+
+    private static let historyName = "history beside what is live"
+
+    /// What live events wait for while a million of the past are delivered as well.
+    private func measureHistory(_ folder: URL) async throws -> [String] {
+        let bench = HistoryBench(folder: folder, rounds: max(1, rounds)) { server, body, count in
+            _ = try load(server, "orders", body, count, batch, connections)
+        }
+        return try await bench.run()
     }
 
     private func measureStartup(_ folder: URL, _ payload: [UInt8]) async throws {

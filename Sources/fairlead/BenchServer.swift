@@ -12,7 +12,8 @@ final class BenchServer {
     let port: Int
     private let process = Process()
 
-    init(folder: URL) throws {
+    /// `errors` gets what the server logs.
+    init(folder: URL, errors: Pipe? = nil) throws {
         port = try Self.freePort()
         let plugins = folder.appendingPathComponent("Plugins")
         try FileManager.default.createDirectory(at: plugins, withIntermediateDirectories: true)
@@ -21,12 +22,14 @@ final class BenchServer {
             topic plain { retain 1d }
             topic handled { retain 1d }
             topic pulled { retain 1d }
+            topic orders { retain 1d }
             topic keyed { retain 1d; key data.order_id }
             subscriber handler {
               from  handled
               where data.total > 100 and data.currency = 'EUR'
               run   handler
             }
+            subscriber bookkeeper { from orders; run bookkeeper }
             subscriber puller { from pulled; pull; start earliest }
             subscriber keeper { from keyed; pull; ordered; start earliest; retry { attempts unlimited; backoff 1s } }
             """
@@ -36,15 +39,26 @@ final class BenchServer {
               return #line > 0
             end
             """
+        let bookkeeper = """
+            return function(event, ctx)
+              local line = event.data.order_id .. event.data.currency
+              if event.data.sent and not event.replay then ctx.log.warn("handled " .. event.data.sent) end
+              return #line > 0
+            end
+            """
+        try Data(bookkeeper.utf8).write(to: plugins.appendingPathComponent("bookkeeper.lua"))
         try Data(routes.utf8).write(to: folder.appendingPathComponent("routes.conf"))
         try Data(handler.utf8).write(to: plugins.appendingPathComponent("handler.lua"))
-        process.executableURL = URL(
-            fileURLWithPath: CommandLine.arguments[0].contains("/")
-                ? CommandLine.arguments[0] : "/proc/self/exe"
-        ).resolvingSymlinksInPath()
+        process.executableURL = Self.program
+        if let errors { process.standardError = errors }
         process.arguments = ["serve", folder.appendingPathComponent("routes.conf").path, "--log-level", "warning"]
         try process.run()
     }
+
+    /// This program.
+    static let program = URL(
+        fileURLWithPath: CommandLine.arguments[0].contains("/") ? CommandLine.arguments[0] : "/proc/self/exe"
+    ).resolvingSymlinksInPath()
 
     func stop() {
         process.terminate()

@@ -18,11 +18,15 @@ struct Dead: AsyncParsableCommand {
         var state: String
         var subscriber: String
         var topic: String
+        var `import`: Int64?
         var offset: UInt64
         var attempts: Int
         var time: String
         var reason: String
         var place: String?
+
+        /// With the import that its event came with.
+        var origin: String { `import`.map { "\(topic) (import \($0))" } ?? topic }
     }
 
     /// Which dead letters a listing is about.
@@ -84,7 +88,7 @@ struct Dead: AsyncParsableCommand {
                     ["ID", "SUBSCRIBER", "TOPIC", "OFFSET", "ATTEMPTS", "SINCE", "PLACE", "REASON"],
                     letters.prefix(max).map {
                         [
-                            "\($0.id)", $0.subscriber, $0.topic, "\($0.offset)", "\($0.attempts)", $0.time.shortTime,
+                            "\($0.id)", $0.subscriber, $0.origin, "\($0.offset)", "\($0.attempts)", $0.time.shortTime,
                             $0.place ?? "-", String($0.reason.prefix(100)),
                         ]
                     }))
@@ -162,7 +166,7 @@ struct Dead: AsyncParsableCommand {
             let whole = try answer.decoded(Whole.self)
             Console.say(
                 Console.styled("dead letter \(letter.id)", .bold)
-                    + " of \(letter.subscriber): \(letter.topic) offset \(letter.offset), \(letter.state)"
+                    + " of \(letter.subscriber): \(letter.origin) offset \(letter.offset), \(letter.state)"
                     + (whole.resolution.map { $0 == letter.state ? "" : ", \($0)" } ?? "")
                     + (whole.note.map { ": \($0)" } ?? ""))
             Console.say(Console.styled(letter.reason, .red))

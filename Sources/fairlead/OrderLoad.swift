@@ -58,26 +58,19 @@ struct OrderLoad {
         }
     }
 
-    /// Nanoseconds of the monotonic clock.
-    private static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-    }
-
     private func publish(seconds: Int, poisoned: Bool) throws {
         let connection = try LoadConnection(port: port)
         var number = 0
-        let start = Self.now()
+        let start = SteadyLoad.now()
         for request in 0..<(seconds * Self.requestsPerSecond) {
             let due = start + Int64(request) * 1_000_000_000 / Int64(Self.requestsPerSecond)
-            while Self.now() < due { usleep(200) }
+            while SteadyLoad.now() < due { usleep(200) }
             var lines = ""
             for _ in 0..<Self.batch {
                 // What is poisoned is a key of its own, so that both runs have the same others.
                 let key = number % Self.keys
                 let name = key == 0 && !poisoned ? "clean" : "k\(key)"
-                lines += "{\"order_id\":\"\(name)\",\"sent\":\(Self.now())}\n"
+                lines += "{\"order_id\":\"\(name)\",\"sent\":\(SteadyLoad.now())}\n"
                 number += 1
             }
             let body = Array(lines.utf8)
@@ -99,7 +92,7 @@ struct OrderLoad {
             var (acks, retries): ([String], [String]) = ([], [])
             var latencies: [Double] = []
             let status = try connection.exchange(request) { body in
-                let now = Self.now()
+                let now = SteadyLoad.now()
                 PullLoad.eachLease(in: body) { lease in
                     let name = String(decoding: lease, as: UTF8.self)
                     let from = lease.baseAddress! - body.baseAddress!

@@ -93,6 +93,7 @@ struct Serve: AsyncParsableCommand {
         // What it found and mended is in the log.
         _ = try Self.unwrap { () throws(Failure) in
             try storage.journal.open { batches in broker.appended(batches) }
+                + storage.imported.open { batches in broker.appended(batches) }
         }
 
         let host = ScriptHost(services: outsideWorld.services(state: storage.ledger))
@@ -162,13 +163,16 @@ struct Serve: AsyncParsableCommand {
 /// Journal and ledger in the data folder.
 struct Storage {
     let journal: Journal
+    let imported: Journal
     let ledger: Ledger
     let engine: EmbeddedEngine
 
     init(folder: DataFolder, clock: any Events.Clock, log: Logger) throws(Failure) {
-        journal = Journal(folder: folder.path + "/journal", clock: clock, log: log)
+        let path = folder.path + "/journal"
+        journal = Journal(folder: path, clock: clock, log: log, scope: .published)
+        imported = Journal(folder: path, clock: clock, log: log, scope: .imported)
         ledger = try Ledger(path: folder.path + "/ledger.db", clock: clock, log: log)
-        engine = EmbeddedEngine(journal: journal, ledger: ledger, log: log)
+        engine = EmbeddedEngine(journal: journal, imported: imported, ledger: ledger, log: log)
     }
 }
 

@@ -151,4 +151,54 @@ struct HistoryTests {
         for _ in 0..<20 { share.observe(.seconds(1), least: 3) }
         #expect(share.inFlightMax == 3)
     }
+
+    @Test func historyGoesInTurnsWhileEventsArePublishedAndAtFullSpeedOtherwise() throws {
+        func time(quiet: Bool) throws -> Duration {
+            let simulation = simulation(7)
+            publish(300, to: simulation)
+            #expect(simulation.run(allowFailures: false))
+            if quiet { simulation.clock.advance(Limits.liveKept) }
+            let details = LedgerLane.Details(kind: .replay, spans: [.init(topic: "in", from: 0, until: 300)])
+            let lane = try simulation.core.replay("plain", details).get()
+            let begun = simulation.clock.now()
+            var most = 0
+            while simulation.core.subscribers["plain"]?.history.isEmpty == false {
+                let running = simulation.core.subscribers["plain"]?.history.first?.state.inFlight.count ?? 0
+                most = max(most, running)
+                guard !simulation.step(allowFailures: false) else { continue }
+                simulation.clock.advance(to: try #require(simulation.core.wake))
+                simulation.core.tick()
+            }
+            #expect(simulation.engine.with { $0.disk.lanes[lane.lane.id]?.done } == 300)
+            if !quiet { #expect(most <= Limits.yieldInFlightMax) }
+            return simulation.clock.now() - begun
+        }
+        let besideLive = try time(quiet: false)
+        #expect(besideLive >= Limits.yieldInterval * (300 / Limits.yieldInFlightMax), "took \(besideLive)")
+        #expect(try time(quiet: true) < besideLive)
+    }
+
+    @Test func aTurnOfHistoryIsAsLongAsALiveEventMayWait() {
+        var turns = HistoryTurns()
+        let now = Timestamp(milliseconds: 1_000)
+        #expect(turns.mayBegin(now) && turns.inFlightMax == Limits.yieldInFlightStart)
+        for _ in 0..<100 {
+            turns.begin(now, 0)
+            turns.end(10_000, least: 1)
+        }
+        #expect(turns.inFlightMax == Limits.yieldInFlightMax)
+        #expect(!turns.mayBegin(now) && turns.mayBegin(now + Limits.yieldInterval))
+        // A second start before all is settled is the same turn.
+        turns.begin(now, 0)
+        turns.begin(now, 900_000)
+        turns.end(1_000_000, least: 1)
+        #expect(turns.inFlightMax == Limits.yieldInFlightMax / 2)
+        for _ in 0..<20 {
+            turns.begin(now, 0)
+            turns.end(1_000_000, least: 3)
+        }
+        #expect(turns.inFlightMax == 3)
+        turns.end(5_000_000, least: 3)
+        #expect(turns.inFlightMax == 3, "nothing was under way")
+    }
 }

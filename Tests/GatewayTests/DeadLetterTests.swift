@@ -46,6 +46,13 @@ struct DeadLetterTests {
         #expect(listings[1].filter == DeadLetterFilter(state: .any, since: FixedClock().time))
     }
 
+    @Test func oneOfAnImportIsShownWithItsRealTopic() async throws {
+        let broker = broker(9)
+        broker.with { $0.letters[0].topic = Topic.imported(7, for: "orders.eu").name }
+        let answer = try await RoutesTests.call(broker, .get, "/v1/dead/9")
+        #expect(answer.body.contains(#""topic":"orders.eu","import":7,"offset":5"#), "\(answer.body)")
+    }
+
     @Test(arguments: [
         ("state=gone", "it may be open, underway, resolved, any"), ("since=yesterday", "write a time such as"),
     ])

@@ -41,13 +41,14 @@ extension FakeBroker {
     }
 
     func beginImport(
-        _ subscriber: String, topic: String, file: String, expected: Int?
+        _ subscriber: String, topic: String, file: String, expected: Int?, isFirst: Bool
     ) async throws(Failure) -> HistoryProgress {
         let hidden = Topic.imported(3, for: topic)
         var details = LedgerLane.Details(kind: .imported, spans: [.init(topic: hidden.name, from: 0, until: 0)])
         details.file = file
         details.expected = expected
         details.isComplete = false
+        if isFirst { details.isFirst = true }
         return progress(details, of: subscriber)
     }
 
@@ -63,6 +64,6 @@ extension FakeBroker {
     func completeImport(
         _ subscriber: String, _ id: Int64, events: Int
     ) async throws(Failure) -> HistoryProgress {
-        try await beginImport(subscriber, topic: "orders", file: "f", expected: events)
+        try await beginImport(subscriber, topic: "orders", file: "f", expected: events, isFirst: false)
     }
 }

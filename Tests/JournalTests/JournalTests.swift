@@ -41,6 +41,30 @@ import Testing
         again.close()
     }
 
+    @Test func aJournalOfImportsSharesTheFolderAndNothingElse() async throws {
+        func open(_ scope: Journal.Scope) throws -> Journal {
+            let journal = Journal(folder: folder.path + "/journal", clock: clock, log: quietLogger(), scope: scope)
+            #expect(try journal.open().isEmpty)
+            return journal
+        }
+        let past = Topic.imported(7, for: "orders")
+        let (published, imported) = (try open(.published), try open(.imported))
+        try published.create(topic)
+        try await imported.create(past, first: 7 << 40)
+        _ = try await published.append(batch(topic, "a", count: 2))
+        _ = try await imported.append(batch(past, "b", count: 2))
+        published.close()
+        imported.close()
+
+        let (again, importedAgain) = (try open(.published), try open(.imported))
+        #expect(again.topics() == [topic] && importedAgain.topics() == [past])
+        #expect(try again.ids(topic) == ["a-0", "a-1"] && importedAgain.ids(past) == ["b-0", "b-1"])
+        try await importedAgain.remove(past)
+        again.close()
+        importedAgain.close()
+        #expect(try FileStorage().list(folder.path + "/journal") == ["orders"])
+    }
+
     @Test func whatWasAppendedIsReadBackInOrder() async throws {
         let (journal, _) = try open()
         let first = try await journal.append(batch(topic, "a", count: 3))

@@ -160,6 +160,25 @@ import Testing
         ledger.close()
     }
 
+    @Test func deadLettersOfImportsAreFoundUnderTheTopicThatTheyAreFor() throws {
+        let ledger = try open()
+        let topics = ["orders", "$import.12.orders", "$import.3.orders.eu", "$import.x.orders", "stock"]
+        let letters = topics.map { topic in
+            NewDeadLetter(
+                topic: topic, offset: 1, reason: "r", attempts: 1, time: clock.now(), record: record("o-1", key: nil))
+        }
+        let ids = try ledger.committed(LedgerChange(subscriber: "a", dead: letters)).deadLetters
+        func found(_ topic: String) throws -> [Int64] {
+            try ledger.deadLetterIDs(DeadLetterFilter(topic: topic), limit: 9)
+        }
+        #expect(try found("orders") == [ids[0], ids[1]])
+        #expect(try found("orders.eu") == [ids[2]])
+        #expect(try found("$import.12.orders") == [ids[1]])
+        #expect(try found("eu").isEmpty)
+        #expect(try found("stock") == [ids[4]])
+        ledger.close()
+    }
+
     @Test func aMendedDeadLetterKeepsItsOriginal() throws {
         let ledger = try open()
         let letter = NewDeadLetter(
