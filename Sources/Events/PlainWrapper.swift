@@ -14,8 +14,8 @@ struct PlainWrapper {
     private var ids: ULIDGenerator
 
     init(_ request: EventRequest, topic: Topic, time: Timestamp) throws(Failure) {
-        type = try Self.checked(request.type, "type") ?? Array(topic.name.utf8)
-        source = try Self.checked(request.source, "source") ?? Array("/topics/\(topic.name)".utf8)
+        type = try Self.checked(request.type, "type") ?? Array(topic.shownName.utf8)
+        source = try Self.checked(request.source, "source") ?? Array("/topics/\(topic.shownName)".utf8)
         subject = try Self.checked(request.subject, "subject")
         schedule = try request.schedule.map { (name, text) throws(Failure) in
             let bytes = Array(text.utf8)

@@ -126,6 +126,8 @@ struct OrderTests {
         let announced = try await server.tail("$dead")
         #expect(announced.first?.data["topic"] as? String == "orders")
         #expect(announced.first?.data["import"] as? Int == 1)
+        let event = announced.first?.data["event"] as? [String: Any]
+        #expect(event?["type"] as? String == "orders" && event?["source"] as? String == "/topics/orders")
 
         // The one behind it waits.
         try await eventually("one remains") {
