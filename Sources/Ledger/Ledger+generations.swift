@@ -100,9 +100,9 @@ extension Ledger {
         }
     }
 
-    private static let generationColumns = #"SELECT number, hash, time, "trigger", verdict, details FROM generation"#
+    static let generationColumns = #"SELECT number, hash, time, "trigger", verdict, details FROM generation"#
 
-    private static func generation(_ row: Row) throws -> LedgerGeneration {
+    static func generation(_ row: Row) throws -> LedgerGeneration {
         let details: String? = row[5]
         return LedgerGeneration(
             number: row[0], hash: row[1], time: row.time(2) ?? .distantPast, trigger: row[3], verdict: row[4],

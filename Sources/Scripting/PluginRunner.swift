@@ -493,7 +493,7 @@ extension Outcome {
 
 extension String {
     /// With secrets' names in place of their values.
-    func redacting(_ secrets: [(name: String, value: [UInt8])]) -> String {
+    package func redacting(_ secrets: [(name: String, value: [UInt8])]) -> String {
         var text = self
         for (name, value) in secrets where value.count >= 4 {
             let value = String(decoding: value, as: UTF8.self)

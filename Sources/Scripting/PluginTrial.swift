@@ -8,6 +8,8 @@ import Synchronization
 package struct PluginTrial: Sendable {
     package var outcome: Outcome = .returned
     package var trace: String?
+    /// Whether the host had to stop the script, as it used up its processor time or its memory.
+    package var wasKilled = false
     /// Of the handler alone.
     package var cpu: Duration = .zero
     package var acts: [Act] = []
@@ -31,6 +33,16 @@ package struct PluginTrial: Sendable {
         package var body: String
         /// The status, or why there was none.
         package var answer: String
+
+        package init(
+            method: String, url: String, headers: [(name: String, value: String)], body: String, answer: String
+        ) {
+            self.method = method
+            self.url = url
+            self.headers = headers
+            self.body = body
+            self.answer = answer
+        }
     }
 }
 
@@ -73,6 +85,7 @@ extension ScriptHost {
         await destination.stop(.removed, deadline: .zero)
         trial.outcome = settlement.outcome
         trial.trace = settlement.trace
+        trial.wasKilled = settlement.wasKilled
         trial.effects = settlement.effects ?? Effects()
         trial.cpu = after - before
         return trial
@@ -81,7 +94,7 @@ extension ScriptHost {
 
 extension LuaDestination {
     /// Processor time of the plugin's own code so far.
-    fileprivate var spent: Duration {
+    var spent: Duration {
         get async {
             await withCheckedContinuation { continuation in
                 runner.lane.submit { [runner] in continuation.resume(returning: runner.spent) }
@@ -91,10 +104,14 @@ extension LuaDestination {
 }
 
 /// The outside as a trial sees it: everything is noted, and goes on only where the trial has an outside.
-private final class TrialWorld: StateReader, HTTPSender, MailSender, FileAppending, Clock, Sendable {
+final class TrialWorld: StateReader, HTTPSender, MailSender, FileAppending, Clock, Sendable {
     private struct Notes {
         var trial = PluginTrial()
         var slept: Duration = .zero
+        /// Where the time stands still; nil where it goes on.
+        var time: Timestamp?
+        /// In place of the settings' answer.
+        var answer: (@Sendable (OutboundRequest) -> Result<OutboundResponse, OutboundFailure>)?
     }
 
     private let notes = Mutex(Notes())
@@ -108,7 +125,19 @@ private final class TrialWorld: StateReader, HTTPSender, MailSender, FileAppendi
 
     var trial: PluginTrial { notes.withLock { $0.trial } }
     func note(_ act: PluginTrial.Act) { notes.withLock { $0.trial.acts.append(act) } }
-    func now() -> Timestamp { SystemClock().now() + notes.withLock { $0.slept } }
+
+    func now() -> Timestamp {
+        let (time, slept) = notes.withLock { ($0.time, $0.slept) }
+        return (time ?? SystemClock().now()) + slept
+    }
+
+    /// Forgets what was noted; from now on it is `time`, and requests are answered by `answer`.
+    func begin(
+        at time: Timestamp,
+        answering answer: @escaping @Sendable (OutboundRequest) -> Result<OutboundResponse, OutboundFailure>
+    ) {
+        notes.withLock { $0 = Notes(time: time, answer: answer) }
+    }
 
     func sleep(_ duration: Duration) {
         notes.withLock { notes in
@@ -140,7 +169,8 @@ private final class TrialWorld: StateReader, HTTPSender, MailSender, FileAppendi
             if let outside = settings.outside {
                 response = try await outside.http.send(request)
             } else {
-                response = try settings.answer.get()
+                let answer = notes.withLock { $0.answer }
+                response = try (answer?(request) ?? settings.answer).get()
             }
             noted.answer = String(response.status)
             note(.http(noted))

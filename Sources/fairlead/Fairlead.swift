@@ -16,7 +16,8 @@ struct Fairlead: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Run.self, Plugin.self, Plan.self, Reload.self,
+            Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Run.self, Plugin.self, Plan.self, Rehearse.self,
+            Reload.self,
             Publish.self, Pull.self, Tail.self, Status.self, Why.self, Generations.self,
             Dead.self, State.self,
             Replay.self, Import.self, Pause.self, Resume.self, Forget.self, Verify.self, Doctor.self, Sink.self,

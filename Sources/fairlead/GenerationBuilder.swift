@@ -85,7 +85,7 @@ struct GenerationBuilder: Sendable {
     }
 
     /// Equal where neither the block nor any file of its plugin changed.
-    private static func fingerprint(of route: SubscriberRoute, in folder: PluginFolder) -> String {
+    static func fingerprint(of route: SubscriberRoute, in folder: PluginFolder) -> String {
         guard case .run(let name, _, _) = route.delivery, let source = folder.source(of: name) else {
             return route.fingerprint
         }

@@ -71,7 +71,7 @@ struct TrialReport {
     }
 
     /// A plugin's text can't move the terminal's cursor.
-    private static func shown(_ text: some StringProtocol) -> String {
+    static func shown(_ text: some StringProtocol) -> String {
         var shown = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
             let isControl = scalar.value < 0x20 && scalar != "\t" || (0x7F...0x9F).contains(scalar.value)
