@@ -75,7 +75,7 @@ package struct OrphanStatus: Hashable, Sendable {
 }
 
 package struct PauseStatus: Hashable, Sendable {
-    /// `hand`, `dead` (a dead letter, with `on dead pause`), `quarantine` or `routes.conf`.
+    /// `hand`, `dead` (a dead letter, with `on dead pause`), `quarantine`, `gone` or `routes.conf`.
     package var cause: String
     /// nil where it is routes.conf that says so.
     package var since: Timestamp?

@@ -149,6 +149,9 @@ package struct SubscriberState {
         isReadingProbe = false
     }
 
+    /// See ``CircuitBreaker/reopen(now:)``.
+    package mutating func reopenBreaker(now: Timestamp) -> Bool { breaker.reopen(now: now) }
+
     package var hasRoom: Bool {
         held < (settings.isHistory ? Limits.historyWindowEvents : Limits.windowEvents)
             && heldBytes < (settings.isHistory ? Limits.historyWindowBytes : Limits.windowBytes)

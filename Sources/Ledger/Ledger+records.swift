@@ -50,6 +50,14 @@ extension Ledger {
                     since: Timestamp(milliseconds: row[0]), cause: PauseRecord.Cause(rawValue: row[1]) ?? .hand,
                     reason: row[2])
             }
+            found.standstills = try Row.fetchAll(
+                db, sql: "SELECT cause, since, reason, fingerprint FROM standstill WHERE subscriber = ?",
+                arguments: [id]
+            ).compactMap { row in
+                guard let cause = Standstill.Cause(rawValue: row[0]) else { return nil }
+                return Standstill(
+                    cause: cause, since: Timestamp(milliseconds: row[1]), reason: row[2], fingerprint: row[3])
+            }
             return found
         }
     }

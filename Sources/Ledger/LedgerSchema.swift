@@ -10,6 +10,7 @@ enum LedgerSchema {
     /// What belongs to one subscriber, by its number.
     static let subscriberTables = [
         "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan", "lane",
+        "standstill",
     ]
 
     static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file"]
@@ -201,6 +202,19 @@ enum LedgerSchema {
                     );
                     CREATE INDEX lane_subscriber ON lane (subscriber, state);
                     ALTER TABLE dead ADD COLUMN lane INTEGER;
+                    """)
+        }
+        migrator.registerMigration("standstills") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE standstill (
+                      subscriber INTEGER NOT NULL,
+                      cause TEXT NOT NULL,
+                      since INTEGER NOT NULL,
+                      reason TEXT NOT NULL,
+                      fingerprint TEXT NOT NULL,
+                      PRIMARY KEY (subscriber, cause)
+                    ) WITHOUT ROWID;
                     """)
         }
         return migrator

@@ -277,6 +277,7 @@ final class Writer: @unchecked Sendable {
         }
         for lease in change.leases { rows.leases[LeaseKey(subscriber: name, id: lease.id)] = lease }
         if let pause = change.pause { try write(pause, of: id(of: name, db, ledger), db) }
+        for standstill in change.standstills { try write(standstill, of: id(of: name, db, ledger), db) }
         let now = ledger.clock.now()
         for letter in change.dead {
             result.deadLetters.append(try insert(letter, of: id(of: name, db, ledger), db))

@@ -60,6 +60,7 @@ struct Status: AsyncParsableCommand {
                         case "hand": "by hand"
                         case "dead": "after a dead letter"
                         case "quarantine": "in quarantine"
+                        case "gone": "as its endpoint is gone"
                         default: "by \(cause)"
                         }
                     return by + (since.map { " since \($0)" } ?? "") + (reason.map { ": \($0)" } ?? "")

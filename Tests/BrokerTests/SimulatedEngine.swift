@@ -22,6 +22,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var nextID: Int64 = 1
         var leases: [String: [UInt64: LeaseRow]] = [:]
         var pauses: [String: PauseRecord] = [:]
+        var standstills: [String: [Standstill.Cause: Standstill]] = [:]
 
         func rows(_ name: String) -> [Deferred] {
             (deferred[name] ?? [:]).values.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) }
@@ -165,6 +166,12 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         case .resume: disk.pauses[name] = nil
         case nil: break
         }
+        for standstill in change.standstills {
+            switch standstill {
+            case .begin(let standstill): disk.standstills[name, default: [:]][standstill.cause] = standstill
+            case .end(let cause): disk.standstills[name]?[cause] = nil
+            }
+        }
         for lane in change.lanes {
             let laneName = "$\(lane.id)"
             if let row = lane.row { disk.lanes[lane.id] = row }
@@ -238,6 +245,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
             ledger.scheduledCount = scheduled.count
             ledger.leases = (state.disk.leases[subscriber] ?? [:]).values.sorted { $0.id < $1.id }
             ledger.pause = state.disk.pauses[subscriber]
+            ledger.standstills = (state.disk.standstills[subscriber] ?? [:]).values.map { $0 }
             return ledger
         }
     }
