@@ -301,9 +301,10 @@ final class Writer: @unchecked Sendable {
         for publication in change.publications {
             let outbox = UInt64(nextOutbox)
             nextOutbox += 1
-            try db.cachedStatement(sql: "INSERT INTO outbox (id, topic, record) VALUES (?, ?, ?)")
+            try db.cachedStatement(sql: "INSERT INTO outbox (id, topic, record, topic_end) VALUES (?, ?, ?, ?)")
                 .execute(arguments: [
                     Int64(outbox), publication.topic, Self.record(publication, outbox: outbox, at: now),
+                    Int64(bitPattern: change.topicEnds[publication.topic] ?? 0),
                 ])
             result.outbox.append(outbox)
         }
