@@ -72,6 +72,8 @@ package struct OrphanStatus: Hashable, Sendable {
     package var until: Timestamp
     package var deferred: Int
     package var dead: Int
+    /// Runs of history that are not done.
+    package var history = 0
 }
 
 package struct PauseStatus: Hashable, Sendable {

@@ -136,6 +136,7 @@ struct Admin: Sendable {
                     json.field("until", orphan.until)
                     json.field("deferred", orphan.deferred)
                     json.field("dead", orphan.dead)
+                    json.field("history", orphan.history)
                 }
             }
         }

@@ -20,6 +20,8 @@ package struct LedgerChange: Sendable {
     package var lanes: [LaneChange] = []
     package var state: [StateWrite]
     package var publications: [Publication]
+    /// Where the publications' topics end as it is handed over: each of them comes there or later.
+    package var topicEnds: [String: Offset] = [:]
     /// What version the state has from this change on; nil leaves it.
     package var stateVersion: Int?
     /// Answers to pulls whose leases began, were extended, or are all over.

@@ -21,6 +21,8 @@ struct Status: AsyncParsableCommand {
             var until: String
             var deferred: Int
             var dead: Int
+            /// Replays, imports and the like that are not done.
+            var history: Int
         }
 
         struct Topic: Decodable {
@@ -100,8 +102,8 @@ struct Status: AsyncParsableCommand {
         if !paused.isEmpty { parts.append(paused.joined(separator: "\n")) }
         if !status.orphans.isEmpty {
             let table = Console.table(
-                ["IN NO CONFIGURATION", "SINCE", "KEPT UNTIL", "RETRYING", "DEAD"],
-                status.orphans.map { [$0.name, $0.since, $0.until, "\($0.deferred)", "\($0.dead)"] })
+                ["IN NO CONFIGURATION", "SINCE", "KEPT UNTIL", "RETRYING", "DEAD", "HISTORY"],
+                status.orphans.map { [$0.name, $0.since, $0.until, "\($0.deferred)", "\($0.dead)", "\($0.history)"] })
             parts.append(table)
         }
         // A table's cell has no room for where in a script it happened.
