@@ -95,7 +95,9 @@ struct Serve: AsyncParsableCommand {
             try storage.journal.open { batches in broker.appended(batches) }
         }
 
-        let host = ScriptHost(services: outsideWorld.services(state: storage.ledger))
+        var scriptServices = outsideWorld.services(state: storage.ledger)
+        scriptServices.kept = { broker.kept(in: $0) }
+        let host = ScriptHost(services: scriptServices)
         let builder = GenerationBuilder(
             config: config, host: host, sender: sender, clock: clock, ledger: storage.ledger)
         let access = AccessControl()
