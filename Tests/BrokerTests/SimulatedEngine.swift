@@ -44,6 +44,8 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var removed: Set<UInt64> = []
         /// The disk has no room: appends are refused, the ledger's changes wait.
         var isFull = false
+        /// How often dead letters were read by their ids.
+        var letterReads = 0
         /// Reads that will fail before one succeeds.
         var failingReads = 0
     }
@@ -353,6 +355,12 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
                 key: key(of: dead.draft), reason: dead.draft.reason, attempts: dead.draft.attempts,
                 time: dead.draft.time, event: Event(id: "\(id)", source: "/sim", type: "t"))
         }
+    }
+    func deadLetters(_ ids: [Int64]) throws(Failure) -> [DeadLetter] {
+        with { $0.letterReads += 1 }
+        var found: [DeadLetter] = []
+        for id in ids.sorted() { if let letter = try deadLetter(id) { found.append(letter) } }
+        return found
     }
     func close() {}
 
