@@ -386,7 +386,7 @@ local c20 = {}
 ---@class fairlead.Plugin
 ---@field api? integer The API it is written for: 1.
 ---@field name? string For people.
----@field version? string For people.
+---@field version? string For people: `fairlead why` shows which one handled an event.
 ---@field description? string For people.
 ---@field config? table<string, fairlead.SettingField> Its settings. Without it, whatever the block says is taken as it is.
 ---@field requires? fairlead.Requires What it needs; `fairlead check` says what isn't granted.

@@ -25,9 +25,9 @@ extension BrokerCore {
         if case .nothing(let time) = state.breaker.stand(now: now) { until = time }
         let lanes = subscriber.lanes.map(\.state)
         let stands =
-            if subscriber.isQuarantined {
+            if subscriber.standstills[.quarantine] != nil {
                 "quarantined"
-            } else if subscriber.isGone {
+            } else if subscriber.standstills[.gone] != nil {
                 "gone"
             } else if state.settings.paused {
                 "paused"
@@ -62,7 +62,9 @@ extension BrokerCore {
             return PauseStatus(cause: pause.cause.rawValue, since: pause.since, reason: pause.reason)
         }
         if subscriber.route.paused { return PauseStatus(cause: "routes.conf", since: nil, reason: "") }
-        return subscriber.quarantined
+        return (subscriber.standstills[.quarantine] ?? subscriber.standstills[.gone]).map { standstill in
+            PauseStatus(cause: standstill.cause.rawValue, since: standstill.since, reason: standstill.reason)
+        }
     }
 
     /// `reply` is called when it is on disk, so that a restart finds it as it was asked for.
@@ -91,6 +93,7 @@ extension BrokerCore {
             subscriber.pause = nil
             subscriber.startAfresh()
             change.pause = .resume
+            change.standstills = subscriber.takeStandstillChanges()
         }
         subscriber.applySettings()
         dispatch(subscriber)

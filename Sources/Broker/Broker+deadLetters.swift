@@ -62,8 +62,8 @@ extension Broker {
     /// Sends dead letters to their subscriber again, the oldest first, with all their attempts before them. Answers when
     /// the run has begun; ``redriveProgress(_:)`` tells how it goes.
     package func redrive(_ ids: [Int64], _ options: RedriveRun.Options) async throws(Failure) -> RedriveRun.Progress {
-        for id in ids { try await sendable(try await openLetter(id)) }
-        let sorted = ids.sorted()
+        let sorted = Set(ids).sorted()
+        try await eachBatch(of: sorted) { (letters) async throws(Failure) in try await self.sendable(letters) }
         return await on { core in core.beginRedrive(sorted, options) }
     }
 
@@ -72,7 +72,7 @@ extension Broker {
         _ filter: DeadLetterFilter, _ options: RedriveRun.Options
     ) async throws(Failure) -> RedriveRun.Progress {
         let ids = try await ids(filter)
-        if let first = ids.first { try await sendable(try await openLetter(first)) }
+        if let first = ids.first { try await sendable([try await openLetter(first)]) }
         return await on { core in core.beginRedrive(ids, options) }
     }
 
@@ -90,11 +90,13 @@ extension Broker {
     /// Gives open dead letters up; what was parked behind them goes on. Returns how many. They are kept, with the reason,
     /// as long as attempts are.
     package func discard(_ ids: [Int64], reason: String) async throws(Failure) -> Int {
-        var letters: [DeadLetter] = []
-        for id in Set(ids).sorted() { letters.append(try await openLetter(id)) }
-        let found = letters
-        await on { core in core.discard(found, reason) }
-        return found.count
+        let sorted = Set(ids).sorted()
+        // All or none: only when each is known to be open is the first given up.
+        try await eachBatch(of: sorted) { (_) async throws(Failure) in }
+        try await eachBatch(of: sorted) { (letters) async throws(Failure) in
+            await self.on { core in core.discard(letters, reason) }
+        }
+        return sorted.count
     }
 
     package func discard(_ filter: DeadLetterFilter, reason: String) async throws(Failure) -> Int {
@@ -117,21 +119,44 @@ extension Broker {
     }
 
     private func openLetter(_ id: Int64) async throws(Failure) -> DeadLetter {
-        guard let letter = try await deadLetter(id) else {
-            throw Failure(.notFound, "no dead letter \(id); `fairlead dead list` shows those there are")
-        }
+        guard let letter = try await deadLetter(id) else { throw Self.unknown(id) }
         guard letter.state == .open else { throw Self.notOpen(letter) }
         return letter
     }
 
-    private func sendable(_ letter: DeadLetter) async throws(Failure) {
-        let name = letter.subscriber
-        guard await on({ core in core.subscribers[name] != nil }) else {
+    /// Reads open dead letters, so many at a time that their events fit into memory. `ids` are in order, each once.
+    ///
+    /// - Throws: for the first that isn't there, or isn't open.
+    private func eachBatch(
+        of ids: [Int64], _ body: ([DeadLetter]) async throws(Failure) -> Void
+    ) async throws(Failure) {
+        var rest = ids[...]
+        while !rest.isEmpty {
+            let batch = Array(rest.prefix(Limits.redriveBatch))
+            rest = rest.dropFirst(batch.count)
+            let letters = try await blocking { () throws(Failure) in try self.engine.deadLetters(batch) }
+            for (id, letter) in zip(batch, letters) {
+                guard letter.id == id else { throw Self.unknown(id) }
+                guard letter.state == .open else { throw Self.notOpen(letter) }
+            }
+            if letters.count < batch.count { throw Self.unknown(batch[letters.count]) }
+            try await body(letters)
+        }
+    }
+
+    private func sendable(_ letters: [DeadLetter]) async throws(Failure) {
+        let running = await on { core in Set(core.subscribers.keys) }
+        for letter in letters where !running.contains(letter.subscriber) {
+            let name = letter.subscriber
             throw Failure(
                 .conflict,
                 "dead letter \(letter.id) is of subscriber \"\(name)\", which routes.conf no longer has; "
                     + "put it back and reload, or discard the dead letter")
         }
+    }
+
+    private static func unknown(_ id: Int64) -> Failure {
+        Failure(.notFound, "no dead letter \(id); `fairlead dead list` shows those there are")
     }
 
     private static func notOpen(_ letter: DeadLetter) -> Failure {

@@ -88,12 +88,15 @@ extension Broker {
     package func beginImport(
         _ subscriber: String, topic: String, file: String, expected: Int?, isFirst: Bool = false
     ) async throws(Failure) -> HistoryProgress {
-        let earlier = try await histories(of: subscriber).first { progress in
-            progress.lane.details.kind == .imported && progress.lane.details.file == file
-                && progress.lane.state == .finished
-                && progress.lane.details.spans.allSatisfy { Topic.named($0.topic).shownName == topic }
+        _ = try await on { core in core.runningLanes(of: subscriber) }.get()
+        let earlier = try await blocking { () throws(Failure) in
+            // All that are kept: a listing may show none of them, where there were many replays since.
+            try self.engine.lanes(of: subscriber, limit: .max).first { lane in
+                lane.details.kind == .imported && lane.details.file == file && lane.state == .finished
+                    && lane.details.spans.allSatisfy { Topic.named($0.topic).shownName == topic }
+            }
         }
-        if let earlier { return earlier }
+        if let earlier { return HistoryProgress(earlier) }
         let begun = try await on { core in
             core.beginImport(subscriber, topic: topic, file: file, expected: expected, isFirst: isFirst)
         }.get()
@@ -142,7 +145,8 @@ extension Broker {
         try await on { core in core.completeImport(subscriber, id, events: events) }.get()
     }
 
-    /// Removes what a crash left of imports that are done. Before anything runs.
+    /// Removes what a crash left of imports that are done, and those of subscribers that are forgotten. An import's row is
+    /// written before its topic is made, so that none that begins meanwhile is taken for one.
     func removeEndedImports() async throws(Failure) {
         let imports = engine.imports()
         guard !imports.isEmpty else { return }

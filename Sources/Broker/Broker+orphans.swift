@@ -12,7 +12,7 @@ extension Broker {
             try self.engine.orphans().map { orphan in
                 OrphanStatus(
                     name: orphan.name, since: orphan.since, until: orphan.since + Limits.orphanKept,
-                    deferred: orphan.deferred, dead: orphan.dead)
+                    deferred: orphan.deferred, dead: orphan.dead, history: orphan.history)
             }
         }
     }
@@ -35,14 +35,18 @@ extension Broker {
                 .unknownSubscriber,
                 "no subscriber \"\(subscriber)\" is known; `fairlead status` shows those there are, orphans too")
         }
+        try await removeEndedImports()
         log.notice("Subscriber is forgotten", metadata: ["subscriber": "\(subscriber)"])
     }
 
-    /// Forgets those that have been orphans since `moment` or before, and says so on `$alert`. Blocks.
-    func purgeOrphans(since moment: Timestamp) {
+    /// Forgets those that have been orphans since `moment` or before, and says so on `$alert`; true where there was one.
+    /// Blocks.
+    func purgeOrphans(since moment: Timestamp) -> Bool {
+        var isPurged = false
         do {
             for orphan in try engine.orphans() where orphan.since <= moment {
                 guard try engine.purgeOrphan(orphan.name, since: moment) else { continue }
+                isPurged = true
                 log.warning(
                     "What was kept of a removed subscriber is past its time and gone",
                     metadata: [
@@ -53,12 +57,13 @@ extension Broker {
                         "fairlead.subscriber.forgotten", subscriber: orphan.name,
                         ForgottenSubscriber(
                             subscriber: orphan.name, removed: RFC3339.format(orphan.since), deferred: orphan.deferred,
-                            dead: orphan.dead))
+                            dead: orphan.dead, history: orphan.history))
                 }
             }
         } catch {
             log.error("Orphans can't be purged, trying again", metadata: ["error": "\(error)"])
         }
+        return isPurged
     }
 
     private struct ForgottenSubscriber: Encodable {
@@ -67,5 +72,7 @@ extension Broker {
         var removed: String
         var deferred: Int
         var dead: Int
+        /// Runs of history that were not done.
+        var history: Int
     }
 }

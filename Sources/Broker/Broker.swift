@@ -140,7 +140,13 @@ package final class Broker: Sendable {
         topics[topic]?.target
     }
 
-    /// Returns when the records are durable. Throws `.overloaded` (try again) or `.storage`; then nothing was accepted.
+    /// After how long `topic` drops events that somebody has not settled; nil where it doesn't, or there is none.
+    package func kept(in topic: String) -> Duration? {
+        topics[topic]?.kept
+    }
+
+    /// Returns when the records are durable. Throws `.overloaded` (try again) or `.storage`, and `.malformed` where the topic
+    /// would drop an event before its time; then nothing was accepted.
     package func publish(_ batch: RecordBatch) async throws(Failure) -> Published {
         guard !isDraining.load(ordering: .relaxed) else {
             throw Failure(.overloaded, "fairlead is shutting down; publish again when it is back")
@@ -149,6 +155,7 @@ package final class Broker: Sendable {
         guard let topic = topics[batch.topic.name] else {
             throw Failure(.unknownTopic, "no topic \"\(batch.topic)\" in routes.conf")
         }
+        if let refusal = topic.refusal(of: batch, now: clock.now()) { throw refusal }
         guard let dedupe = topic.dedupe else {
             let range = try await append(batch)
             topic.published.increment(by: batch.count)
@@ -360,12 +367,29 @@ package final class Broker: Sendable {
     private func retention() {
         disk.asyncAfter(deadline: .now() + Limits.retentionInterval.seconds) { [weak self] in
             guard let self, !isDraining.load(ordering: .relaxed) else { return }
-            forgetOld()
-            purgeOrphans(since: clock.now() - Limits.orphanKept)
             Task {
+                await self.clearOld()
                 await self.applyRetention()
                 self.retention()
             }
+        }
+    }
+
+    /// Removes what was kept for a time that is over, but for records.
+    func clearOld() async {
+        let isOrphanGone = await withCheckedContinuation { continuation in
+            disk.async { [self] in
+                forgetOld()
+                continuation.resume(returning: purgeOrphans(since: clock.now() - Limits.orphanKept))
+            }
+        }
+        guard isOrphanGone else { return }
+        do {
+            try await removeEndedImports()
+        } catch {
+            log.error(
+                "The events of a forgotten subscriber's imports are not removed; the next start does it",
+                metadata: ["error": "\(error)"])
         }
     }
 }

@@ -72,10 +72,12 @@ package struct OrphanStatus: Hashable, Sendable {
     package var until: Timestamp
     package var deferred: Int
     package var dead: Int
+    /// Runs of history that are not done.
+    package var history = 0
 }
 
 package struct PauseStatus: Hashable, Sendable {
-    /// `hand`, `dead` (a dead letter, with `on dead pause`), `quarantine` or `routes.conf`.
+    /// `hand`, `dead` (a dead letter, with `on dead pause`), `quarantine`, `gone` or `routes.conf`.
     package var cause: String
     /// nil where it is routes.conf that says so.
     package var since: Timestamp?

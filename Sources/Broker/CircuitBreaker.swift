@@ -60,6 +60,15 @@ package struct CircuitBreaker: Sendable {
         unreachable = 0
     }
 
+    /// It was open before a restart: half-open now, so that one probe tells at once whether the endpoint is back, and, where it
+    /// isn't, the outage costs no attempts. How long the pauses had become is not kept: a restart is rare, and they are long
+    /// again after a few probes. False where no breaker is wanted any more.
+    package mutating func reopen(now: Timestamp) -> Bool {
+        guard let policy else { return false }
+        phase = .open(until: now, pause: policy.first)
+        return true
+    }
+
     package var isOpen: Bool {
         if case .closed = phase { false } else { true }
     }

@@ -96,6 +96,11 @@ package final class EmbeddedEngine: Engine {
     package func commit(
         _ change: LedgerChange, then: @escaping @Sendable (Result<LedgerCommit, Failure>) -> Void
     ) {
+        guard !change.publications.isEmpty else { return ledger.commit(change, then: then) }
+        var change = change
+        for name in Set(change.publications.map(\.topic)) {
+            change.topicEnds[name] = journal.bounds(Topic.named(name))?.end
+        }
         ledger.commit(change, then: then)
     }
 
@@ -166,32 +171,15 @@ package final class EmbeddedEngine: Engine {
     }
 
     package func recoverOutbox() throws(Failure) {
-        var rows: [OutboxRow] = []
-        var waiting = try ledger.outbox(limit: Limits.outboxBatch)
-        // After a crash these are few: what was written since the last sync. All are looked at before any is appended.
-        while waiting.count > rows.count {
-            rows = waiting
-            waiting = try ledger.outbox(limit: rows.count + Limits.outboxBatch)
-        }
-        for (name, rows) in Dictionary(grouping: rows, by: \.topic) {
-            let topic = Topic.named(name)
-            guard journal.bounds(topic) != nil, let oldest = rows.compactMap({ $0.batch?[0].time }).min() else {
-                continue
-            }
-            let wanted = Set(rows.map(\.id))
-            var found: [UInt64] = []
-            // An event is appended after its row was made; the margin is for a clock that was set back in between.
-            var at = try journal.offset(at: oldest - Limits.outboxClockMargin, in: topic)
-            while let batch = try read(
-                topic, from: at, maxRecords: Limits.catchUpEvents, maxBytes: Limits.catchUpBytes)
-            {
-                for index in 0..<batch.count {
-                    if let row = batch[index].outbox, wanted.contains(row) { found.append(row) }
-                }
-                at = batch.last + 1
-            }
-            if !found.isEmpty { removeOutbox(found) }
-        }
+        let report = try OutboxRecovery(journal, ledger).search()
+        guard report.rows > 0 else { return }
+        log.notice(
+            "Events of plugins were on their way when the process ended",
+            metadata: [
+                "events": "\(report.rows)", "in their topics": "\(report.found.count)",
+                "records read": "\(report.recordsRead)",
+            ])
+        if !report.found.isEmpty { removeOutbox(report.found) }
     }
 
     package func openDeadLetters(of subscriber: String) throws(Failure) -> OpenDeadLetters {
@@ -218,6 +206,10 @@ package final class EmbeddedEngine: Engine {
         try ledger.deadLetter(id).flatMap { DeadLetter($0) }
     }
 
+    package func deadLetters(_ ids: [Int64]) throws(Failure) -> [DeadLetter] {
+        try ledger.deadLetters(ids).compactMap { DeadLetter($0) }
+    }
+
     package func deadLetter(of subscriber: String, _ id: DeliveryID) throws(Failure) -> DeadLetter? {
         try ledger.deadLetter(of: subscriber, topic: id.topic.name, offset: id.offset).flatMap { DeadLetter($0) }
     }
@@ -233,6 +225,7 @@ package final class EmbeddedEngine: Engine {
     package func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int] {
         let now = ledger.now
         try ledger.purgeAttempts(before: now - attempts)
+        try ledger.expireLanes(before: now - Limits.lanesKept, keeping: Limits.lanesShown)
         guard let dead else { return [:] }
         return try ledger.expireDeadLetters(before: now - dead)
     }

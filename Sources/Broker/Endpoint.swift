@@ -13,24 +13,21 @@ extension BrokerCore {
         if let allowance = settlements.allowance {
             subscriber.state.allow(allowance.requestsPerMinute.map { Rate(count: $0, per: .seconds(60)) })
         }
-        if !subscriber.isGone, settlements.others.contains(where: { $0.endpoint == .gone }) {
-            subscriber.isGone = true
-            subscriber.applySettings()
+        let now = clock.now()
+        if subscriber.standstills[.gone] == nil, settlements.others.contains(where: { $0.endpoint == .gone }) {
+            subscriber.begin(.gone, since: now, reason: subscriber.lastError ?? "")
             alert(
                 subscriber, "gone",
                 remedy: "push to where it is now and reload, or remove the subscriber; `fairlead resume` tries again")
         }
-        let now = clock.now()
-        switch (subscriber.isDownSince, subscriber.state.breaker.isOpen) {
+        switch (subscriber.standstills[.down], subscriber.state.breaker.isOpen) {
         case (nil, true):
-            subscriber.isDownSince = now
-            subscriber.metrics.endpointDown.record(1)
+            subscriber.begin(.down, since: now, reason: subscriber.lastError ?? "")
             subscriber.metrics.outages.increment()
             alert(subscriber, "down", remedy: "events are kept, and one at a time is tried; nothing need be done here")
-        case (let since?, false):
-            subscriber.isDownSince = nil
-            subscriber.metrics.endpointDown.record(0)
-            alert(subscriber, "back", after: now - since)
+        case (let outage?, false):
+            subscriber.endStandstill(.down)
+            alert(subscriber, "back", after: now - outage.since)
         default: break
         }
     }

@@ -98,13 +98,15 @@ package protocol Engine: AnyObject, Sendable {
     func deadLetterGroups(_ filter: DeadLetterFilter, limit: Int) throws(Failure) -> [DeadLetterSummary]
     /// Whatever became of it. *Blocks.*
     func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter?
+    /// Those of these that there are, whatever became of them, in the order of their ids. *Blocks.*
+    func deadLetters(_ ids: [Int64]) throws(Failure) -> [DeadLetter]
     /// The newest of one delivery. *Blocks.*
     func deadLetter(of subscriber: String, _ id: DeliveryID) throws(Failure) -> DeadLetter?
     /// `record` is delivered in the original's place from now on; false where the dead letter isn't open. *Blocks.*
     func mend(_ id: Int64, record: [UInt8]) throws(Failure) -> Bool
     /// What is kept of the attempts on a delivery, the oldest first. *Blocks.*
     func attempts(of subscriber: String, _ id: DeliveryID) throws(Failure) -> [Attempt]
-    /// Removes what is kept of attempts for longer than `attempts`, and open dead letters older than `dead`; returns how
+    /// Removes what is kept of attempts for longer than `attempts`, runs of history that ended long ago, and open dead letters older than `dead`; returns how
     /// many dead letters of each subscriber. *Blocks.*
     func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int]
 

@@ -52,8 +52,11 @@ extension Limits {
     /// Runs of history of one subscriber at once.
     package static let lanesMax = 8
 
-    /// Ended runs that a listing shows.
+    /// Runs that a listing shows, and ended ones of one subscriber that are kept; about 500 bytes each.
     package static let lanesShown = 100
+    /// How long a run that has ended can be asked about: longer than anybody waits to look. Imports are kept for as long as
+    /// their number allows, so that a file isn't taken twice.
+    package static let lanesKept: Duration = .seconds(30 * 86_400)
 
     /// Deliveries that one start may pass over because another lane has them in flight.
     package static let passedOverMax = 1_024
@@ -157,9 +160,6 @@ extension Limits {
 
     /// How long a destination that was replaced may go on with what it has begun.
     package static let stopDeadline: Duration = .seconds(30)
-
-    /// How far a clock may have been set back between an outbox row and its record, for the search at start.
-    package static let outboxClockMargin: Duration = .seconds(3600)
 
     /// Events looked at in one step when an event is looked for by its id, and how long the search may take: millions of
     /// events, and less than a person's patience.

@@ -51,6 +51,19 @@ final class PublishedTopic: Sendable {
         self.dedupe = dedupe ?? route.dedupe.map { Dedupe(length: $0) }
     }
 
+    /// After how long it drops events that somebody has not settled; nil: it doesn't.
+    var kept: Duration? { route.keepsUnsettled ? nil : route.retainAge }
+
+    /// Why it can't take a batch: it would drop an event before the time that its publisher wants it delivered at.
+    func refusal(of batch: RecordBatch, now: Timestamp) -> Failure? {
+        guard let kept else { return nil }
+        for index in 0..<batch.count {
+            let place = batch.count > 1 ? index : nil
+            if let refusal = batch[index].delayRefusal(keeping: kept, now: now, index: place) { return refusal }
+        }
+        return nil
+    }
+
     /// Counts what a window forgot before its time, and knows whether that was told.
     final class Forgotten: Sendable {
         private let counter: Counter

@@ -21,10 +21,10 @@ extension BrokerCore {
         }
         // Acks come apart from the rest, so that their order is not known: any of them is a sign of life.
         if !settlements.acks.isEmpty { subscriber.kills = 0 }
-        guard subscriber.kills >= Limits.quarantineKills, !subscriber.isQuarantined, let reason else { return }
-        subscriber.isQuarantined = true
-        subscriber.quarantined = PauseStatus(cause: "quarantine", since: clock.now(), reason: reason)
-        subscriber.applySettings()
+        guard subscriber.kills >= Limits.quarantineKills, subscriber.standstills[.quarantine] == nil, let reason else {
+            return
+        }
+        subscriber.begin(.quarantine, since: clock.now(), reason: reason)
         log.error(
             "Subscriber is quarantined: its plugin was stopped again and again",
             metadata: ["subscriber": "\(subscriber.name)", "kills": "\(subscriber.kills)", "reason": "\(reason)"])

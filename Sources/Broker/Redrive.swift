@@ -30,11 +30,7 @@ extension BrokerCore {
         guard !letters.isEmpty else { return }
         perform { [engine, post] in
             let read = Result { () throws(Failure) in
-                var found: [DeadLetter] = []
-                for letter in letters {
-                    if let kept = try engine.deadLetter(letter), kept.state == .open { found.append(kept) }
-                }
-                return found
+                try engine.deadLetters(letters).filter { $0.state == .open }
             }
             post { core in core.send(letters, read, run: id) }
         }

@@ -42,6 +42,7 @@ extension BrokerCore {
                 if existing.fingerprint != fingerprint {
                     if let old = existing.destination, old !== destination { stopping.append((old, .reload)) }
                     existing.update(route, fingerprint: fingerprint, destination: destination)
+                    if !existing.standstillChanges.isEmpty { commit(existing, LedgerRound()) }
                     if let destination { connect(destination, to: existing) }
                 }
             } else {
@@ -145,6 +146,7 @@ extension BrokerCore {
         }
         restoreLanes(of: subscriber, ledger.lanes, deadKeys: dead?.laneKeys ?? [:], now)
         subscriber.pause = ledger.pause
+        subscriber.restore(ledger.standstills, now: now)
         subscriber.applySettings()
     }
 

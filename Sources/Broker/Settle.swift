@@ -222,6 +222,7 @@ extension BrokerCore {
             log.warning("Subscriber is paused after a dead letter", metadata: ["subscriber": "\(subscriber.name)"])
         }
         change.leases = subscriber.leases.takeChanges()
+        change.standstills = subscriber.takeStandstillChanges()
         subscriber.attempts.write(to: &change, all: allAttempts)
         observeRedrives(round)
         subscriber.isDirty = false

@@ -24,13 +24,10 @@ final class Subscriber {
     var waitingPulls: Deque<WaitingPull> = []
     /// Since when and why it stands still, over reloads and restarts, until somebody resumes it.
     var pause: PauseRecord?
-    /// Paused since its plugin was stopped again and again; until it is changed or resumed by hand.
-    var isQuarantined = false
-    /// Paused since its endpoint answered that it is gone; until it is changed or resumed by hand.
-    var isGone = false
-    /// The breaker was open when it was looked at last, since this moment.
-    var isDownSince: Timestamp?
-    var quarantined: PauseStatus?
+    /// What else keeps it from delivering, until it is changed or resumed by hand.
+    var standstills: [Standstill.Cause: Standstill] = [:]
+    /// Of these, what is not in the ledger yet.
+    var standstillChanges: [StandstillChange] = []
     /// How often in a row the host had to stop its script.
     var kills = 0
 
@@ -96,18 +93,16 @@ final class Subscriber {
 
     /// Forgets what its plugin or its endpoint did before.
     func startAfresh() {
-        isQuarantined = false
-        quarantined = nil
         kills = 0
-        isGone = false
-        if isDownSince != nil { metrics.endpointDown.record(0) }
-        isDownSince = nil
+        for cause in Standstill.Cause.allCases { endStandstill(cause) }
         state.resetBreaker()
     }
 
     func applySettings() {
         var settings = route.stateSettings
-        settings.paused = settings.paused || pause != nil || isQuarantined || isGone
+        settings.paused =
+            settings.paused || pause != nil || standstills[.quarantine] != nil
+            || standstills[.gone] != nil
         state.update(settings)
         for lane in history where !lane.isCancelled { lane.applySettings(settings) }
     }

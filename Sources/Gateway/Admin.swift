@@ -15,6 +15,7 @@ struct Admin: Sendable {
 
     func status(_ exchange: Exchange) async throws -> Response {
         let status = await broker.status()
+        let plugins = await plugins()
         let now = clock.now()
         return .json { json in
             json.field("generation", status.generation)
@@ -23,6 +24,7 @@ struct Admin: Sendable {
             Self.write(status.topics, to: &json)
             Self.write(status.subscribers, now: now, to: &json)
             Self.write(status.orphans, to: &json)
+            Self.write(plugins, to: &json)
         }
     }
 
@@ -39,16 +41,18 @@ struct Admin: Sendable {
 
     func pluginList(_ exchange: Exchange) async throws -> Response {
         let plugins = await plugins()
-        return .json { json in
-            json.array("plugins") { json in
-                for plugin in plugins {
-                    json.object { json in
-                        json.field("name", plugin.name)
-                        json.field("path", plugin.path)
-                        json.field("version", ifPresent: plugin.version)
-                        json.array("subscribers") { json in
-                            for subscriber in plugin.subscribers { json.value(subscriber) }
-                        }
+        return .json { Self.write(plugins, to: &$0) }
+    }
+
+    private static func write(_ plugins: [PluginStatus], to json: inout JSONWriter) {
+        json.array("plugins") { json in
+            for plugin in plugins {
+                json.object { json in
+                    json.field("name", plugin.name)
+                    json.field("path", plugin.path)
+                    json.field("version", ifPresent: plugin.version)
+                    json.array("subscribers") { json in
+                        for subscriber in plugin.subscribers { json.value(subscriber) }
                     }
                 }
             }
@@ -132,6 +136,7 @@ struct Admin: Sendable {
                     json.field("until", orphan.until)
                     json.field("deferred", orphan.deferred)
                     json.field("dead", orphan.dead)
+                    json.field("history", orphan.history)
                 }
             }
         }

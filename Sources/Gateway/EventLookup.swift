@@ -33,6 +33,14 @@ struct EventLookup: Sendable {
                         json.field("verdict", generation.verdict)
                         json.field("running", generation.isRunning)
                         json.array("changes") { json in for change in generation.changes { json.value(change) } }
+                        json.array("versions") { json in
+                            for (subscriber, version) in generation.versions.sorted(by: { $0.key < $1.key }) {
+                                json.object { json in
+                                    json.field("subscriber", subscriber)
+                                    json.field("version", version)
+                                }
+                            }
+                        }
                     }
                 }
             }

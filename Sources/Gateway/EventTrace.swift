@@ -99,9 +99,12 @@ package struct GenerationSummary: Hashable, Sendable {
     package var verdict: String
     package var changes: [String]
     package var isRunning: Bool
+    /// The version of each subscriber's plugin, where that has one.
+    package var versions: [String: String]
 
     package init(
-        number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, changes: [String], isRunning: Bool
+        number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, changes: [String],
+        isRunning: Bool, versions: [String: String] = [:]
     ) {
         self.number = number
         self.hash = hash
@@ -110,5 +113,6 @@ package struct GenerationSummary: Hashable, Sendable {
         self.verdict = verdict
         self.changes = changes
         self.isRunning = isRunning
+        self.versions = versions
     }
 }

@@ -165,6 +165,15 @@ extension Ledger {
         return Condition(sql: sql.joined(separator: " AND "), arguments: arguments)
     }
 
+    /// Those of these that there are, whatever became of them, in the order of their ids. Blocks.
+    package func deadLetters(_ ids: [Int64]) throws(Failure) -> [KeptDeadLetter] {
+        let list = "[\(ids.map(String.init).joined(separator: ","))]"
+        return try read { db in
+            try Self.letters(
+                db, where: "dead.id IN (SELECT value FROM json_each(?)) ORDER BY dead.id", arguments: [list])
+        }
+    }
+
     private static func letters(
         _ db: Database, where condition: String, arguments: StatementArguments
     ) throws -> [KeptDeadLetter] {

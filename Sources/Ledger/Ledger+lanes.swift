@@ -33,7 +33,38 @@ extension Ledger {
     /// The highest number that a lane was ever given; 0 where there is none. Blocks.
     package func lastLane() throws(Failure) -> Int64 {
         try flush()
-        return try read { db in try Int64.fetchOne(db, sql: "SELECT max(id) FROM lane") ?? 0 }
+        return try read { db in
+            try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'lane'") ?? 0
+        }
+    }
+
+    /// Removes runs that ended before `time`, and of each subscriber those beyond the newest `count`. Imports only go by
+    /// their number: their rows are what tells that a file was taken already. Blocks.
+    package func expireLanes(before time: Timestamp, keeping count: Int) throws(Failure) {
+        let removed = Mutex<[String]>([])
+        try perform(isDurable: false) { db in
+            let ids = try Int64.fetchAll(
+                db,
+                sql: """
+                    SELECT id FROM (
+                      SELECT id, ended, imported, row_number() OVER (PARTITION BY subscriber, imported ORDER BY id DESC) place
+                      FROM (SELECT id, subscriber, ended,
+                              CASE WHEN json_valid(details) THEN json_extract(details, '$.kind') = ?1 ELSE 0 END imported
+                            FROM lane WHERE state <> ?2))
+                    WHERE place > ?3 OR (imported = 0 AND ended < ?4)
+                    """,
+                arguments: [
+                    LedgerLane.Kind.imported.rawValue, LedgerLane.State.running.rawValue, count, time.milliseconds,
+                ])
+            removed.withLock { $0 = ids.map(LedgerLane.name) }
+            for id in ids {
+                try db.cachedStatement(sql: "DELETE FROM lane WHERE id = ?").execute(arguments: [id])
+                try db.cachedStatement(sql: "DELETE FROM subscriber WHERE name = ?")
+                    .execute(arguments: [LedgerLane.name(id)])
+            }
+        } afterwards: { [self] in
+            forgetNames(removed.withLock { $0 })
+        }
     }
 
     static func lanes(_ db: Database, where condition: String, arguments: StatementArguments) throws -> [LedgerLane] {

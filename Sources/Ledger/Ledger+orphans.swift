@@ -8,16 +8,19 @@ import Synchronization
 package struct Orphan: Hashable, Sendable {
     package var name: String
     package var since: Timestamp
-    /// Deliveries that wait for a retry, for their time or behind their key.
+    /// Deliveries that wait for a retry, for their time or behind their key, in runs of history as well.
     package var deferred: Int
     /// Dead letters that nobody has dealt with.
     package var dead: Int
+    /// Runs of history that are not done.
+    package var history: Int
 
-    package init(name: String, since: Timestamp, deferred: Int, dead: Int) {
+    package init(name: String, since: Timestamp, deferred: Int, dead: Int, history: Int = 0) {
         self.name = name
         self.since = since
         self.deferred = deferred
         self.dead = dead
+        self.history = history
     }
 }
 
@@ -52,44 +55,59 @@ extension Ledger {
             try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT s.name, o.since, (SELECT count(*) FROM deferred d WHERE d.subscriber = s.id),
-                      (SELECT count(*) FROM dead x WHERE x.subscriber = s.id AND x.redriven IS NULL AND x.resolved IS NULL)
+                    SELECT s.name, o.since,
+                      (SELECT count(*) FROM deferred d WHERE d.subscriber = s.id OR d.subscriber IN
+                        (SELECT own.id FROM lane JOIN subscriber own ON own.name = ?1 || lane.id
+                         WHERE lane.subscriber = s.id)),
+                      (SELECT count(*) FROM dead x WHERE x.subscriber = s.id AND x.redriven IS NULL AND x.resolved IS NULL),
+                      (SELECT count(*) FROM lane WHERE lane.subscriber = s.id AND lane.state = ?2)
                     FROM orphan o JOIN subscriber s ON s.id = o.subscriber ORDER BY s.name
-                    """
+                    """, arguments: [LedgerLane.namePrefix, LedgerLane.State.running.rawValue]
             ).map { row in
-                Orphan(name: row[0], since: Timestamp(milliseconds: row[1]), deferred: row[2], dead: row[3])
+                Orphan(
+                    name: row[0], since: Timestamp(milliseconds: row[1]), deferred: row[2], dead: row[3],
+                    history: row[4])
             }
         }
     }
 
     /// Forgets an orphan, if it still is one that is older than `moment`; false where it isn't. Blocks.
     package func purgeOrphan(_ name: String, since moment: Timestamp) throws(Failure) -> Bool {
-        let isGone = Mutex(false)
+        let gone = Mutex<[String]>([])
         return try perform(isDurable: true, isAlone: true) { [self] db in
             guard let id = shared.withLock({ $0.subscribers[name] }),
                 try Int.fetchOne(
                     db, sql: "SELECT 1 FROM orphan WHERE subscriber = ? AND since <= ?",
                     arguments: [id, moment.milliseconds]) != nil
             else { return false }
-            try Self.remove(id, db)
-            isGone.withLock { $0 = true }
+            let names = try Self.remove(id, db) + [name]
+            gone.withLock { $0 = names }
             return true
         } afterwards: { [self] in
-            if isGone.withLock({ $0 }) { shared.withLock { $0.subscribers[name] = nil } }
+            forgetNames(gone.withLock { $0 })
         }
     }
 
-    static func remove(_ subscriber: Int64, _ db: Database) throws {
-        for table in ["position", "deferred"] {
-            try db.execute(
-                sql: """
-                    DELETE FROM \(table) WHERE subscriber IN (
-                      SELECT own.id FROM lane JOIN subscriber own ON own.name = ? || lane.id WHERE lane.subscriber = ?)
-                    """, arguments: [LedgerLane.namePrefix, subscriber])
+    /// Removes all rows of a subscriber, and those of its runs of history, whose names are returned.
+    static func remove(_ subscriber: Int64, _ db: Database) throws -> [String] {
+        let lanes = try Int64.fetchAll(db, sql: "SELECT id FROM lane WHERE subscriber = ?", arguments: [subscriber])
+            .map(LedgerLane.name)
+        for name in lanes {
+            for table in ["position", "deferred"] {
+                try db.cachedStatement(
+                    sql: "DELETE FROM \(table) WHERE subscriber = (SELECT id FROM subscriber WHERE name = ?)"
+                ).execute(arguments: [name])
+            }
+            try db.cachedStatement(sql: "DELETE FROM subscriber WHERE name = ?").execute(arguments: [name])
         }
         for table in LedgerSchema.subscriberTables {
             try db.execute(sql: "DELETE FROM \(table) WHERE subscriber = ?", arguments: [subscriber])
         }
         try db.execute(sql: "DELETE FROM subscriber WHERE id = ?", arguments: [subscriber])
+        return lanes
+    }
+
+    func forgetNames(_ names: [String]) {
+        shared.withLock { shared in for name in names { shared.subscribers[name] = nil } }
     }
 }

@@ -50,6 +50,14 @@ extension Ledger {
                     since: Timestamp(milliseconds: row[0]), cause: PauseRecord.Cause(rawValue: row[1]) ?? .hand,
                     reason: row[2])
             }
+            found.standstills = try Row.fetchAll(
+                db, sql: "SELECT cause, since, reason, fingerprint FROM standstill WHERE subscriber = ?",
+                arguments: [id]
+            ).compactMap { row in
+                guard let cause = Standstill.Cause(rawValue: row[0]) else { return nil }
+                return Standstill(
+                    cause: cause, since: Timestamp(milliseconds: row[1]), reason: row[2], fingerprint: row[3])
+            }
             return found
         }
     }
@@ -163,13 +171,15 @@ extension Ledger {
 
     /// Removes all that is known of a subscriber, its dead letters and state included.
     package func forget(_ subscriber: String) throws(Failure) {
+        let gone = Mutex<[String]>([])
         try perform(isDurable: true, isAlone: true) { [self] db in
             guard let id = shared.withLock({ $0.subscribers[subscriber] }) else {
                 throw Failure(.unknownSubscriber, "the ledger knows no subscriber \"\(subscriber)\"")
             }
-            try Self.remove(id, db)
+            let names = try Self.remove(id, db) + [subscriber]
+            gone.withLock { $0 = names }
         } afterwards: { [self] in
-            shared.withLock { $0.subscribers[subscriber] = nil }
+            forgetNames(gone.withLock { $0 })
         }
     }
 
@@ -182,6 +192,28 @@ extension Ledger {
                 db.cachedStatement(sql: "SELECT id, topic, record FROM outbox ORDER BY id LIMIT ?"),
                 arguments: [limit]
             ).map { OutboxRow(id: $0.offset(0), topic: $0[1], record: $0.bytes(2)) }
+        }
+    }
+
+    /// All rows by topic, without their events; in order. Blocks.
+    package func outboxMarks() throws(Failure) -> [String: [OutboxMark]] {
+        try read { db in
+            var marks: [String: [OutboxMark]] = [:]
+            let rows = try Row.fetchCursor(db, sql: "SELECT id, topic, topic_end FROM outbox ORDER BY id")
+            while let row = try rows.next() {
+                marks[row[1], default: []].append(OutboxMark(id: row.offset(0), topicEnd: row.offset(2)))
+            }
+            return marks
+        }
+    }
+
+    /// The topic ends before what its rows say, as a power cut took its last records: what comes from now on comes at
+    /// `end` or later. On disk when it returns. Blocks.
+    package func lowerOutboxEnds(of topic: String, to end: Offset) throws(Failure) {
+        try perform(isDurable: true) { db in
+            try db.execute(
+                sql: "UPDATE outbox SET topic_end = ?1 WHERE topic = ?2 AND topic_end > ?1",
+                arguments: [Int64(bitPattern: end), topic])
         }
     }
 

@@ -20,11 +20,14 @@ package struct LedgerChange: Sendable {
     package var lanes: [LaneChange] = []
     package var state: [StateWrite]
     package var publications: [Publication]
+    /// Where the publications' topics end as it is handed over: each of them comes there or later.
+    package var topicEnds: [String: Offset] = [:]
     /// What version the state has from this change on; nil leaves it.
     package var stateVersion: Int?
     /// Answers to pulls whose leases began, were extended, or are all over.
     package var leases: [LeaseChange] = []
     package var pause: PauseChange?
+    package var standstills: [StandstillChange] = []
     /// On disk, through a power cut, before the completion is called, whatever else it holds.
     package var needsSync = false
 
@@ -45,8 +48,9 @@ package struct LedgerChange: Sendable {
 
     /// Losing it to a power cut must not go unnoticed by the outside: its events may be out, its dead letters seen.
     var isDurable: Bool {
-        needsSync || stateVersion != nil || pause != nil || !publications.isEmpty || !dead.isEmpty || !redriven.isEmpty
-            || !resolved.isEmpty
+        needsSync || stateVersion != nil || pause != nil || !standstills.isEmpty || !publications.isEmpty
+            || !dead.isEmpty
+            || !redriven.isEmpty || !resolved.isEmpty
     }
 
     /// Bytes it holds in memory, about.
@@ -158,6 +162,7 @@ package struct SubscriberLedger: Hashable, Sendable {
     package var leases: [LeaseRow] = []
     /// Since when and why it stands still, where somebody or something stopped it.
     package var pause: PauseRecord?
+    package var standstills: [Standstill] = []
     /// Those that are running, the oldest first.
     package var lanes: [LaneLedger]
 

@@ -26,6 +26,8 @@ package struct LedgerFinding: Hashable, Sendable {
 
     package var kind: Kind
     package var subscriber: String?
+    /// The subscriber's run of history that it is about, where it isn't about what is live.
+    package var lane: LedgerLane.Name?
     package var topic: String?
     /// The offsets, or the rows' numbers, that it is about.
     package var offsets: ClosedRange<Offset>?
@@ -40,8 +42,10 @@ package struct LedgerFinding: Hashable, Sendable {
     }
 
     package var meaning: String {
-        let who = subscriber.map { "subscriber \"\($0)\"" } ?? "a subscriber"
-        let place = topic.map { " in topic \"\($0)\"" } ?? ""
+        let who =
+            (subscriber.map { "subscriber \"\($0)\"" } ?? "a subscriber") + (lane.map { " (\($0))" } ?? "")
+        // An import's events wait in a topic of their own, which nobody knows.
+        let place = topic.map { " in topic \"\(lane == nil ? $0 : Topic.named($0).shownName)\"" } ?? ""
         return switch kind {
         case .notADatabase: "no SQLite database: \(detail)"
         case .foreignDatabase: "another program's database"
@@ -81,6 +85,7 @@ package struct LedgerFinding: Hashable, Sendable {
 package struct LedgerInspection: Sendable {
     package struct Position: Hashable, Sendable {
         package var subscriber: String
+        package var lane: LedgerLane.Name?
         package var topic: String
         package var position: Offset
         package var settled: [ClosedRange<Offset>]
@@ -103,6 +108,8 @@ package struct LedgerInspection: Sendable {
     package private(set) var findings: [LedgerFinding] = []
     package private(set) var positions: [Position] = []
     package private(set) var rows = 0
+    /// Whose run of history a name without an owner of its own is.
+    private var lanes: [String: (subscriber: String, lane: LedgerLane.Name)] = [:]
 
     package init(reading path: String, records: Records) {
         do {
@@ -125,9 +132,11 @@ package struct LedgerInspection: Sendable {
         _ kind: LedgerFinding.Kind, _ detail: String, subscriber: String? = nil, topic: String? = nil,
         offsets: ClosedRange<Offset>? = nil, count: Int = 1
     ) {
+        let run = subscriber.flatMap { lanes[$0] }
         findings.append(
             LedgerFinding(
-                kind: kind, subscriber: subscriber, topic: topic, offsets: offsets, count: count, detail: detail))
+                kind: kind, subscriber: run?.subscriber ?? subscriber, lane: run?.lane, topic: topic, offsets: offsets,
+                count: count, detail: detail))
     }
 
     private mutating func inspect(_ db: Database, _ records: Records) throws {
@@ -144,6 +153,7 @@ package struct LedgerInspection: Sendable {
         }
         // An older ledger is brought up to date by the next start, and read through after that.
         guard try LedgerSchema.migrator.hasCompletedMigrations(db) else { return }
+        try inspectLanes(db)
         try inspectPositions(db, records)
         try inspectRetries(db, records)
         try inspectRecords(db)
@@ -151,6 +161,24 @@ package struct LedgerInspection: Sendable {
             let count = try Int.fetchOne(
                 db, sql: "SELECT count(*) FROM \(table) WHERE subscriber NOT IN (SELECT id FROM subscriber)")
             if let count, count > 0 { add(.rowWithoutSubscriber, table, count: count) }
+        }
+    }
+
+    /// One whose row can't be read is still named by its number.
+    private mutating func inspectLanes(_ db: Database) throws {
+        let cursor = try Row.fetchCursor(
+            db,
+            sql: """
+                SELECT lane.id, subscriber.name,
+                  CASE WHEN json_valid(details) THEN json_extract(details, '$.kind') END FROM lane
+                JOIN subscriber ON subscriber.id = lane.subscriber
+                """)
+        while let row = try cursor.next() {
+            rows += 1
+            let id: Int64 = row[0]
+            lanes[LedgerLane.name(id)] = (
+                row[1], LedgerLane.Name(id: id, kind: (row[2] as String?).flatMap(LedgerLane.Kind.init))
+            )
         }
     }
 
@@ -168,7 +196,11 @@ package struct LedgerInspection: Sendable {
                 add(.damagedPosition, "\(position)", subscriber: name, topic: topic)
                 continue
             }
-            positions.append(Position(subscriber: name, topic: topic, position: position, settled: settled))
+            let run = lanes[name]
+            positions.append(
+                Position(
+                    subscriber: run?.subscriber ?? name, lane: run?.lane, topic: topic, position: position,
+                    settled: settled))
             guard let bounds = records.bounds(topic) else {
                 if position > 0 {
                     add(.positionBeyondEnd, "\(position) of a topic without files", subscriber: name, topic: topic)

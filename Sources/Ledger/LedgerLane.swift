@@ -11,6 +11,21 @@ package struct LedgerLane: Hashable, Sendable {
         case imported = "import"
     }
 
+    /// As somebody who asked for it knows it.
+    package struct Name: Hashable, Sendable, CustomStringConvertible {
+        package var id: Int64
+        /// nil where it isn't known any more.
+        package var kind: Kind?
+
+        package var description: String {
+            switch kind {
+            case .start, nil: "history \(id)"
+            case .replay: "replay \(id)"
+            case .imported: "import \(id)"
+            }
+        }
+    }
+
     package enum State: String, Hashable, Sendable {
         case running, finished, cancelled
     }

@@ -42,7 +42,7 @@ package struct LedgerRepair {
                 sql: """
                     UPDATE position SET settled = x'' WHERE topic = ?
                     AND subscriber = (SELECT id FROM subscriber WHERE name = ?)
-                    """, arguments: [finding.topic, finding.subscriber])
+                    """, arguments: [finding.topic, finding.lane.map { LedgerLane.name($0.id) } ?? finding.subscriber])
         case .damagedDeadLetter:
             try db.execute(sql: "DELETE FROM dead WHERE id = ?", arguments: [Int64(finding.detail)])
         case .damagedOutboxRow:
@@ -92,6 +92,9 @@ package struct LedgerRepair {
         try old.unsafeRead { source in
             try new.write { target in
                 for table in LedgerSchema.tables { try Self.copy(table, from: source, to: target) }
+                // Where the old number can't be read any more, what was copied tells.
+                let number = try? Int64.fetchOne(source, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'lane'")
+                try LedgerSchema.raiseLaneNumber(to: number ?? 0, target)
             }
         }
         try old.close()

@@ -10,6 +10,7 @@ enum LedgerSchema {
     /// What belongs to one subscriber, by its number.
     static let subscriberTables = [
         "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan", "lane",
+        "standstill",
     ]
 
     static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file"]
@@ -203,6 +204,58 @@ enum LedgerSchema {
                     ALTER TABLE dead ADD COLUMN lane INTEGER;
                     """)
         }
+        migrator.registerMigration("standstills") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE standstill (
+                      subscriber INTEGER NOT NULL,
+                      cause TEXT NOT NULL,
+                      since INTEGER NOT NULL,
+                      reason TEXT NOT NULL,
+                      fingerprint TEXT NOT NULL,
+                      PRIMARY KEY (subscriber, cause)
+                    ) WITHOUT ROWID;
+                    """)
+        }
+        migrator.registerMigration("outbox ends") { db in
+            try db.execute(sql: "ALTER TABLE outbox ADD COLUMN topic_end INTEGER NOT NULL DEFAULT 0")
+        }
+        // Rebuilt so that SQLite remembers the highest number: one that was removed is not given again.
+        migrator.registerMigration("lane numbers") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE numbered (
+                      id INTEGER PRIMARY KEY AUTOINCREMENT,
+                      subscriber INTEGER NOT NULL,
+                      state TEXT NOT NULL,
+                      done INTEGER NOT NULL,
+                      begun INTEGER NOT NULL,
+                      ended INTEGER,
+                      details TEXT NOT NULL
+                    );
+                    INSERT INTO numbered SELECT id, subscriber, state, done, begun, ended, details FROM lane;
+                    DROP TABLE lane;
+                    ALTER TABLE numbered RENAME TO lane;
+                    CREATE INDEX lane_subscriber ON lane (subscriber, state);
+                    """)
+            try raiseLaneNumber(to: 0, db)
+        }
         return migrator
+    }
+
+    /// No lane gets a number that is `number` or lower, or that anything in the ledger still speaks of.
+    static func raiseLaneNumber(to number: Int64, _ db: Database) throws {
+        let known =
+            try Int64.fetchOne(
+                db,
+                sql: """
+                    SELECT max(coalesce((SELECT max(id) FROM lane), 0), coalesce((SELECT max(lane) FROM dead), 0),
+                      coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'lane'), 0),
+                      coalesce((SELECT max(CAST(substr(name, ?1) AS INTEGER)) FROM subscriber
+                                WHERE substr(name, 1, ?1 - 1) = ?2), 0))
+                    """, arguments: [LedgerLane.namePrefix.utf8.count + 1, LedgerLane.namePrefix]) ?? 0
+        try db.execute(sql: "DELETE FROM sqlite_sequence WHERE name = 'lane'")
+        try db.execute(
+            sql: "INSERT INTO sqlite_sequence (name, seq) VALUES ('lane', ?)", arguments: [max(number, known)])
     }
 }

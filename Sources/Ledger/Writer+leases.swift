@@ -32,4 +32,22 @@ extension Writer {
             try db.cachedStatement(sql: "DELETE FROM pause WHERE subscriber = ?").execute(arguments: [subscriber])
         }
     }
+
+    func write(_ change: StandstillChange, of subscriber: Int64, _ db: Database) throws {
+        switch change {
+        case .begin(let standstill):
+            try db.cachedStatement(
+                sql: """
+                    INSERT OR REPLACE INTO standstill (subscriber, cause, since, reason, fingerprint)
+                    VALUES (?, ?, ?, ?, ?)
+                    """
+            ).execute(arguments: [
+                subscriber, standstill.cause.rawValue, standstill.since.milliseconds,
+                standstill.reason.cut(to: Limits.keptReasonBytesMax), standstill.fingerprint,
+            ])
+        case .end(let cause):
+            try db.cachedStatement(sql: "DELETE FROM standstill WHERE subscriber = ? AND cause = ?")
+                .execute(arguments: [subscriber, cause.rawValue])
+        }
+    }
 }

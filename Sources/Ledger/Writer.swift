@@ -277,6 +277,7 @@ final class Writer: @unchecked Sendable {
         }
         for lease in change.leases { rows.leases[LeaseKey(subscriber: name, id: lease.id)] = lease }
         if let pause = change.pause { try write(pause, of: id(of: name, db, ledger), db) }
+        for standstill in change.standstills { try write(standstill, of: id(of: name, db, ledger), db) }
         let now = ledger.clock.now()
         for letter in change.dead {
             result.deadLetters.append(try insert(letter, of: id(of: name, db, ledger), db))
@@ -300,9 +301,10 @@ final class Writer: @unchecked Sendable {
         for publication in change.publications {
             let outbox = UInt64(nextOutbox)
             nextOutbox += 1
-            try db.cachedStatement(sql: "INSERT INTO outbox (id, topic, record) VALUES (?, ?, ?)")
+            try db.cachedStatement(sql: "INSERT INTO outbox (id, topic, record, topic_end) VALUES (?, ?, ?, ?)")
                 .execute(arguments: [
                     Int64(outbox), publication.topic, Self.record(publication, outbox: outbox, at: now),
+                    Int64(bitPattern: change.topicEnds[publication.topic] ?? 0),
                 ])
             result.outbox.append(outbox)
         }

@@ -24,6 +24,7 @@ extension Resolver {
                 in: entry.statement.source, entry.values[0].range)
         }
         refuseOwnFolders(checked)
+        refuseDelaysBeyondRetention(checked)
         warnOfLoops(checked)
         warnOfSilence(checked)
         for entry in checked where entry.keyword.name == "subscriber" {
@@ -31,6 +32,29 @@ extension Resolver {
                 guard let filter = statement.filter, let reason = filter.contradiction else { continue }
                 diagnostics.warning(
                     .filterNeverTrue, "this filter is never true", hint: reason, in: statement.source, statement.range)
+            }
+        }
+    }
+
+    /// What is delivered later than its topic keeps it is never delivered.
+    private func refuseDelaysBeyondRetention(_ checked: [Checked]) {
+        let topics = Dictionary(table.topics.map { ($0.name, $0) }) { first, _ in first }
+        for entry in checked where entry.keyword.name == "subscriber" {
+            guard let route = subscriberIndex[entry.string(0)].map({ table.subscribers[$0] }),
+                let delay = route.deliverAfter,
+                let line = entry.statement.block?.statements.first(where: { $0.keyword == "deliver" })
+            else { continue }
+            let names = route.from.flatMap { topicIndex.names(matching: $0) }
+            for topic in Set(names).sorted().compactMap({ topics[$0] }) where !topic.keepsUnsettled {
+                guard let kept = topic.retainAge, kept <= delay else { continue }
+                let place = topic.retainPlace ?? topic.place
+                diagnostics.error(
+                    .outOfRange,
+                    "topic \"\(topic.name)\" drops its events after \(DurationText.format(kept)), before they would be delivered",
+                    hint: "write less than \(DurationText.format(kept)), or raise its `retain`"
+                        + (place.map { " (at \($0))" } ?? ""),
+                    in: line.source, line.arguments.last?.range ?? line.range)
+                break
             }
         }
     }

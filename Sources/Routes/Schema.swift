@@ -231,7 +231,7 @@ enum Schema {
             doc: "Events with the same key one after the other, in their order."),
         Keyword(
             name: "deliver", context: .subscriber, shape: .sequence([.word("after"), .one(.duration)]),
-            doc: "Delivers each event this long after it was accepted, not before."),
+            doc: "Delivers each event this long after it was accepted, not before. Less than its topics' `retain`."),
         Keyword(
             name: "ttl", context: .subscriber, shape: .one(.duration),
             doc: "Drops events that could not be delivered within this time after they were accepted."),

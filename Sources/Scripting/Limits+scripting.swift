@@ -15,6 +15,9 @@ extension Limits {
     package static let laneTurnEvents = 256
     package static let laneTurnNanoseconds: UInt64 = 20_000_000
 
+    /// Bytes of the version that a plugin gives itself: it is kept with each generation, for each subscriber.
+    package static let pluginVersionBytesMax = 64
+
     /// Time for loading a plugin and for its `init` and `stop`, as processor time.
     package static let pluginLoadCPU: Duration = .seconds(1)
     /// Longest that `init` may wait for others.

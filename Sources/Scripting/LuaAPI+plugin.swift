@@ -7,7 +7,8 @@ extension LuaAPI {
         [
             field("api", "integer", "The API it is written for: 1.", optional: true),
             field("name", "string", "For people.", optional: true),
-            field("version", "string", "For people.", optional: true),
+            field(
+                "version", "string", "For people: `fairlead why` shows which one handled an event.", optional: true),
             field("description", "string", "For people.", optional: true),
             field(
                 "config", "table<string, fairlead.SettingField>",

@@ -15,6 +15,9 @@ package final class LuaDestination: Destination {
     /// Of the state that the plugin keeps.
     package var stateVersion: Int { runner.plugin.stateVersion }
 
+    /// What the plugin calls itself; nil where its table says nothing.
+    package var version: String? { runner.plugin.manifest.pluginVersion }
+
     package func start(settle: @escaping @Sendable (Settlements) -> Void) {
         runner.lane.submit { [runner] in runner.start(settle) }
     }

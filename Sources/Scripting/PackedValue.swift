@@ -60,6 +60,16 @@ indirect enum PackedValue: Hashable, Sendable {
         }
     }
 
+    /// The version that a plugin's table gives itself; nil where it says none, or nothing that could be one.
+    var pluginVersion: String? {
+        switch self["version"] {
+        case .string(let bytes): String(decoding: bytes, as: UTF8.self)
+        case .integer(let number): "\(number)"
+        case .number(let number): "\(number)"
+        default: nil
+        }
+    }
+
     /// What Lua calls it.
     var typeName: String {
         switch self {

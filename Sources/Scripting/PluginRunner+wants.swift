@@ -153,6 +153,12 @@ extension PluginRunner {
                 if let refused = addAttribute(name, value, to: &event) { return .error(refused) }
             }
         }
+        for attribute in event.attributes {
+            let refusal = ScheduleAttribute.refusal(
+                of: attribute.name, attribute.value.canonical, in: topic, keeping: services.kept(topic),
+                now: services.clock.now())
+            if let refusal { return .error("ctx.publish: \(refusal.message)") }
+        }
         if event["time"] == nil {
             event.attributes.append(.init("time", .string(services.clock.now().rfc3339)))
         }

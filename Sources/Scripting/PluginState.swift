@@ -117,6 +117,16 @@ final class PluginState {
             if !manifest["api"].isNone, manifest["api"] != .integer(1) {
                 problem("the plugin is written for another api than 1", "write api = 1")
             }
+            let version = manifest["version"]
+            if !version.isNone {
+                if manifest.pluginVersion == nil {
+                    problem("version is a \(version.typeName), not a string", "write version = \"1.2.0\"")
+                } else if let bytes = manifest.pluginVersion?.utf8.count, bytes > Limits.pluginVersionBytesMax {
+                    problem(
+                        "version has \(bytes) bytes; the limit is \(Limits.pluginVersionBytesMax)",
+                        "write version = \"1.2.0\"")
+                }
+            }
             switch manifest["state_version"] {
             case .none: break
             case .integer(let version) where version >= 1: break

@@ -55,7 +55,7 @@ extension ScriptHost {
 
 extension PluginInspection {
     fileprivate mutating func read(_ manifest: PackedValue) {
-        version = manifest["version"].text
+        version = manifest.pluginVersion
         takesBatches = manifest["handle_batch"] == .other("function")
         requires = PluginRequirements(manifest)
         settings = (manifest["config"].pairs ?? []).sorted { $0.key < $1.key }.map { name, field in

@@ -17,6 +17,9 @@ package struct ScriptServices: Sendable {
     /// Takes `ctx.metric(name, amount)` of a subscriber.
     package var metric: @Sendable (_ subscriber: String, _ name: String, _ amount: Double) -> Void
 
+    /// After how long a topic drops events that somebody has not settled; nil where it doesn't, or that isn't known.
+    package var kept: @Sendable (_ topic: String) -> Duration? = { _ in nil }
+
     /// Set in tests of plugins: moves their clock in place of sleeping.
     var advance: (@Sendable (Duration) -> Void)?
 

@@ -196,6 +196,8 @@ struct AttemptLine: Decodable {
     var reason: String?
     var trace: String?
     var generation: Int
+    /// The plugin's, in that generation.
+    var version: String?
     var replay: Bool?
     var published: [Name]?
 
@@ -207,7 +209,7 @@ struct AttemptLine: Decodable {
     var text: String {
         var text =
             "\(attempt). \(began.shortTime)  \(outcome) after \(milliseconds) ms, generation \(generation)"
-            + (replay == true ? ", replay" : "")
+            + (version.map { ", version \($0)" } ?? "") + (replay == true ? ", replay" : "")
         if let reason { text += ": \(reason)" }
         for line in (trace ?? "").split(separator: "\n") { text += "\n       \(line)" }
         for name in published ?? [] { text += "\n     published \(name.id) to \(name.topic)" }

@@ -142,7 +142,7 @@ struct GenerationBuilder: Sendable {
         var candidate = Candidate(
             generation: Generation(
                 number: number, table: table, destinations: destinations, fingerprints: fingerprints),
-            mail: table.mail, plugins: status(of: table, folder), snapshot: files,
+            mail: table.mail, plugins: status(of: table, folder, destinations), snapshot: files,
             warnings: diagnostics)
         if problems.isEmpty { problems = await migrate(&candidate, beside: running) }
         guard problems.isEmpty else {
@@ -217,14 +217,19 @@ struct GenerationBuilder: Sendable {
         return running?.generation.destinations[route.name]
     }
 
-    private func status(of table: RouteTable, _ folder: PluginFolder) -> [PluginStatus] {
+    private func status(
+        of table: RouteTable, _ folder: PluginFolder, _ destinations: [String: any Destination]
+    ) -> [PluginStatus] {
         var users: [String: [String]] = [:]
         for route in table.subscribers {
             if case .run(let plugin, _, _) = route.delivery { users[plugin, default: []].append(route.name) }
         }
         return users.keys.sorted().map { name in
-            PluginStatus(
-                name: name, path: folder.source(of: name)?.entry ?? name, version: nil, subscribers: users[name] ?? [])
+            let subscribers = users[name] ?? []
+            // All of them run the same source.
+            let version = subscribers.lazy.compactMap { (destinations[$0] as? LuaDestination)?.version }.first
+            return PluginStatus(
+                name: name, path: folder.source(of: name)?.entry ?? name, version: version, subscribers: subscribers)
         }
     }
 }

@@ -96,7 +96,9 @@ struct Serve: AsyncParsableCommand {
                 + storage.imported.open { batches in broker.appended(batches) }
         }
 
-        let host = ScriptHost(services: outsideWorld.services(state: storage.ledger))
+        var scriptServices = outsideWorld.services(state: storage.ledger)
+        scriptServices.kept = { broker.kept(in: $0) }
+        let host = ScriptHost(services: scriptServices)
         let builder = GenerationBuilder(
             config: config, host: host, sender: sender, clock: clock, ledger: storage.ledger)
         let access = AccessControl()

@@ -80,7 +80,7 @@ extension Server {
             GenerationSummary(
                 number: generation.number, hash: generation.hash, time: generation.time, trigger: generation.trigger,
                 verdict: generation.verdict, changes: generation.details.changes,
-                isRunning: generation.number == running?.generation.number)
+                isRunning: generation.number == running?.generation.number, versions: generation.details.versions)
         }
     }
 }

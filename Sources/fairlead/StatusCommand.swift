@@ -21,6 +21,8 @@ struct Status: AsyncParsableCommand {
             var until: String
             var deferred: Int
             var dead: Int
+            /// Replays, imports and the like that are not done.
+            var history: Int
         }
 
         struct Topic: Decodable {
@@ -60,6 +62,7 @@ struct Status: AsyncParsableCommand {
                         case "hand": "by hand"
                         case "dead": "after a dead letter"
                         case "quarantine": "in quarantine"
+                        case "gone": "as its endpoint is gone"
                         default: "by \(cause)"
                         }
                     return by + (since.map { " since \($0)" } ?? "") + (reason.map { ": \($0)" } ?? "")
@@ -99,8 +102,8 @@ struct Status: AsyncParsableCommand {
         if !paused.isEmpty { parts.append(paused.joined(separator: "\n")) }
         if !status.orphans.isEmpty {
             let table = Console.table(
-                ["IN NO CONFIGURATION", "SINCE", "KEPT UNTIL", "RETRYING", "DEAD"],
-                status.orphans.map { [$0.name, $0.since, $0.until, "\($0.deferred)", "\($0.dead)"] })
+                ["IN NO CONFIGURATION", "SINCE", "KEPT UNTIL", "RETRYING", "DEAD", "HISTORY"],
+                status.orphans.map { [$0.name, $0.since, $0.until, "\($0.deferred)", "\($0.dead)", "\($0.history)"] })
             parts.append(table)
         }
         // A table's cell has no room for where in a script it happened.

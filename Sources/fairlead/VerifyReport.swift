@@ -60,9 +60,10 @@ struct VerifyReport: Encodable {
         findings += ledgerFindings.map { finding in
             Finding(
                 kind: finding.kind.rawValue, isDamage: finding.isDamage, file: path + "/ledger.db",
-                topic: finding.topic,
+                topic: finding.topic.map { finding.lane == nil ? $0 : Topic.named($0).shownName },
                 first: finding.offsets?.lowerBound, last: finding.offsets?.upperBound,
-                subscribers: finding.subscriber.map { [$0] } ?? [], meaning: finding.meaning, repair: finding.repair)
+                subscribers: finding.subscriber.map { [$0 + (finding.lane.map { " (\($0))" } ?? "")] } ?? [],
+                meaning: finding.meaning, repair: finding.repair)
         }
     }
 
@@ -89,7 +90,7 @@ struct VerifyReport: Encodable {
             guard position.topic == topic, position.position < range.upperBound else { return false }
             let from = max(position.position, range.lowerBound)
             return !position.settled.contains { $0.lowerBound <= from && $0.upperBound >= range.upperBound - 1 }
-        }.map(\.subscriber).sorted()
+        }.map { position in position.subscriber + (position.lane.map { " (\($0))" } ?? "") }.sorted()
     }
 
     /// Keeps what was found before the repair and is found no more, as repaired.

@@ -138,6 +138,12 @@ struct Generations: AsyncParsableCommand {
             var verdict: String
             var running: Bool
             var changes: [String]
+            var versions: [Version]
+        }
+
+        struct Version: Decodable {
+            var subscriber: String
+            var version: String
         }
     }
 
@@ -149,11 +155,13 @@ struct Generations: AsyncParsableCommand {
         }
         Console.say(
             Console.table(
-                ["GENERATION", "TIME", "TRIGGER", "VERDICT", "HASH", "CHANGES"],
+                ["GENERATION", "TIME", "TRIGGER", "VERDICT", "HASH", "CHANGES", "PLUGIN VERSIONS"],
                 try answer.decoded(Answer.self).generations.map {
                     [
                         "\($0.number)", $0.time.shortTime, $0.trigger, $0.running ? "running" : $0.verdict,
                         String($0.hash.prefix(12)), $0.changes.isEmpty ? "-" : $0.changes.joined(separator: ", "),
+                        $0.versions.isEmpty
+                            ? "-" : $0.versions.map { "\($0.subscriber) \($0.version)" }.joined(separator: ", "),
                     ]
                 }))
     }

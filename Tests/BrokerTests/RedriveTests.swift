@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Events
+import Ledger
 import Routes
 import Testing
 
@@ -82,5 +83,77 @@ struct RedriveTests {
 
     @Test func aRunOfNothingIsFinished() {
         #expect(RedriveRun(id: 1, letters: [], options: .init()).state == .finished)
+    }
+
+    @Test func whatARunSendsIsReadInOneGo() throws {
+        let simulation = BrokerSimulation(seed: 1, table: PromiseTests.table, failure: 0)
+        let letters = Array(Int64(1)...400)
+        _ = simulation.core.beginRedrive(letters, .init())
+        #expect(simulation.run(allowFailures: false))
+        #expect(simulation.engine.with { $0.letterReads } == 1)
+        #expect(simulation.core.redrives[1]?.progress.skipped == 400, "there are none of these")
+    }
+
+    private func dead(_ count: Int) async throws -> (stored: StoredBroker, ids: [Int64]) {
+        let stored = StoredBroker()
+        try await stored.start(
+            "topic orders { retain 30d }\nsubscriber s { from orders; pull { lease 30s }; start earliest }")
+        try await stored.publish("orders", ["first"])
+        var builder = RecordBatchBuilder(topic: .named("orders"), key: nil, capacity: count * 64)
+        for number in 1..<count { builder.append(Event(id: "\(number)", source: "/test", type: "t", data: .none)) }
+        _ = try await stored.broker.publish(builder.finish())
+        var left = count
+        while left > 0 {
+            let leases = try await stored.broker.pull("s", max: left, wait: .seconds(20))
+            try #require(!leases.isEmpty)
+            left -= leases.count
+            _ = try await stored.broker.settle(
+                "s", leases.map { LeaseSettlement(lease: $0.id, action: .dead(reason: "no")) })
+        }
+        try stored.ledger.flush()
+        let ids = try stored.ledger.deadLetterIDs(DeadLetterFilter(), limit: 10_000)
+        try #require(ids.count == count)
+        return (stored, ids)
+    }
+
+    @Test(.timeLimit(.minutes(2))) func lettersNamedByTheirIdsAreSentOrRefusedAsOne() async throws {
+        let count = Limits.redriveBatch * 2 + 3
+        let (stored, ids) = try await dead(count)
+        let unknown = try #require(ids.last) + 7
+        var failure = await #expect(throws: Failure.self) {
+            try await stored.broker.redrive(ids + [unknown], .init())
+        }
+        #expect(failure?.code == .notFound && failure?.message.contains("\(unknown)") == true)
+        failure = await #expect(throws: Failure.self) {
+            _ = try await stored.broker.discard(ids + [unknown], reason: "wrong")
+        }
+        #expect(failure?.message.contains("no dead letter \(unknown)") == true)
+        #expect(try stored.ledger.deadLetterIDs(DeadLetterFilter(), limit: 10_000) == ids, "none was touched")
+
+        #expect(try await stored.broker.discard([ids[0], ids[0]], reason: "done") == 1)
+        try stored.ledger.flush()
+        failure = await #expect(throws: Failure.self) { try await stored.broker.redrive(ids, .init()) }
+        #expect(failure?.message.contains("dead letter \(ids[0]) was discarded") == true)
+
+        let run = try await stored.broker.redrive(ids.dropFirst().reversed() + [ids[1]], .init())
+        #expect(run.total == count - 1, "each once")
+        #expect(try await stored.take("s", count - 1).count == count - 1)
+        while try await stored.broker.redriveProgress(run.id).state == .running {
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        #expect(try await stored.broker.redriveProgress(run.id).succeeded == count - 1)
+        await stored.stop()
+    }
+
+    @Test func aLetterOfARemovedSubscriberIsNamed() async throws {
+        let (stored, ids) = try await dead(2)
+        try await stored.reload("topic orders { retain 30d }")
+        let failure = await #expect(throws: Failure.self) { try await stored.broker.redrive(ids, .init()) }
+        #expect(failure?.code == .conflict)
+        #expect(failure?.message.contains("dead letter \(ids[0]) is of subscriber \"s\"") == true)
+        #expect(try await stored.broker.discard(ids, reason: "it is gone") == 2)
+        try stored.ledger.flush()
+        #expect(try stored.ledger.deadLetterIDs(DeadLetterFilter(), limit: 10).isEmpty)
+        await stored.stop()
     }
 }

@@ -54,6 +54,40 @@ import Testing
         await stored.stop()
     }
 
+    @Test func anEventThatWouldBeGoneBeforeItsTimeIsNotAccepted() async throws {
+        let stored = StoredBroker()
+        try await stored.start(
+            """
+            topic orders { retain 1h }
+            topic held { retain 1h unless unsettled }
+            topic large { retain 1GB }
+            """)
+        func publish(_ delays: [String?], to topic: String) async throws -> Int {
+            var builder = RecordBatchBuilder(topic: .named(topic), key: nil, capacity: 512)
+            for (place, delay) in delays.enumerated() {
+                let attributes = delay.map { [Event.Attribute("deliverafter", .string($0))] } ?? []
+                builder.append(Event(id: "\(place)", source: "/test", type: "t", attributes: attributes, data: .none))
+            }
+            return try await stored.broker.publish(builder.finish()).accepted
+        }
+        let inAnHour = RFC3339.format(stored.clock.now() + .seconds(3_600))
+        let before = RFC3339.format(stored.clock.now() + .seconds(3_599))
+        for tooLate in ["1h", "90m", inAnHour] {
+            let failure = await #expect(throws: Failure.self) {
+                try await publish([nil, "59m", tooLate], to: "orders")
+            }
+            #expect(failure?.code == .malformed && failure?.index == 2)
+            #expect(
+                failure?.message.contains("is \"\(tooLate)\", and topic \"orders\" drops its events after 1h") == true,
+                "\(String(describing: failure))")
+        }
+        #expect(stored.journal.bounds(.named("orders"))?.end == 0, "all or nothing")
+        #expect(try await publish([nil, "59m", before], to: "orders") == 3)
+        #expect(try await publish(["90m"], to: "held") == 1, "it stays until it is delivered")
+        #expect(try await publish(["90m"], to: "large") == 1)
+        await stored.stop()
+    }
+
     @Test func whoSettledEverythingIsNotTold() async throws {
         let stored = try await behind("topic orders { retain 1h }", then: Self.slow)
         #expect(try await stored.take("slow", 50).count == 50)

@@ -22,6 +22,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var nextID: Int64 = 1
         var leases: [String: [UInt64: LeaseRow]] = [:]
         var pauses: [String: PauseRecord] = [:]
+        var standstills: [String: [Standstill.Cause: Standstill]] = [:]
 
         func rows(_ name: String) -> [Deferred] {
             (deferred[name] ?? [:]).values.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) }
@@ -43,6 +44,8 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         var removed: Set<UInt64> = []
         /// The disk has no room: appends are refused, the ledger's changes wait.
         var isFull = false
+        /// How often dead letters were read by their ids.
+        var letterReads = 0
         /// Reads that will fail before one succeeds.
         var failingReads = 0
     }
@@ -165,6 +168,12 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
         case .resume: disk.pauses[name] = nil
         case nil: break
         }
+        for standstill in change.standstills {
+            switch standstill {
+            case .begin(let standstill): disk.standstills[name, default: [:]][standstill.cause] = standstill
+            case .end(let cause): disk.standstills[name]?[cause] = nil
+            }
+        }
         for lane in change.lanes {
             let laneName = "$\(lane.id)"
             if let row = lane.row { disk.lanes[lane.id] = row }
@@ -238,6 +247,7 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
             ledger.scheduledCount = scheduled.count
             ledger.leases = (state.disk.leases[subscriber] ?? [:]).values.sorted { $0.id < $1.id }
             ledger.pause = state.disk.pauses[subscriber]
+            ledger.standstills = (state.disk.standstills[subscriber] ?? [:]).values.map { $0 }
             return ledger
         }
     }
@@ -345,6 +355,12 @@ final class SimulatedEngine: Engine, @unchecked Sendable {
                 key: key(of: dead.draft), reason: dead.draft.reason, attempts: dead.draft.attempts,
                 time: dead.draft.time, event: Event(id: "\(id)", source: "/sim", type: "t"))
         }
+    }
+    func deadLetters(_ ids: [Int64]) throws(Failure) -> [DeadLetter] {
+        with { $0.letterReads += 1 }
+        var found: [DeadLetter] = []
+        for id in ids.sorted() { if let letter = try deadLetter(id) { found.append(letter) } }
+        return found
     }
     func close() {}
 

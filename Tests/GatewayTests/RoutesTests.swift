@@ -278,7 +278,8 @@ struct RoutesTests {
                 + #""retrying":1,"dead":0,"oldestUnsettled":"2026-03-09T14:04:00.000Z","oldestUnsettledSeconds":60,"#
                 + #""acked":7,"retried":2,"dropped":0,"lastError":"boom"}],"#
                 + #""orphans":[{"name":"old","since":"1970-01-01T00:00:00.000Z","until":"1970-01-08T00:00:00.000Z","#
-                + #""deferred":2,"dead":1}]}"#)
+                + #""deferred":2,"dead":1,"history":0}],"#
+                + #""plugins":[{"name":"slack","path":"Plugins/slack.lua","version":"1","subscribers":["alerts"]}]}"#)
         #expect(try await Self.call(broker, .get, "/v1/topics").body.hasPrefix(#"{"topics":[{"name":"orders""#))
         #expect(
             try await Self.call(broker, .get, "/v1/subscribers").body.hasPrefix(#"{"subscribers":[{"name":"history""#))

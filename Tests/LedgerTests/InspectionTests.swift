@@ -98,6 +98,44 @@ import Testing
         ledger.close()
     }
 
+    @Test func aRunOfHistoryIsNamedAsItsOwnerKnowsIt() throws {
+        let ledger = try open()
+        func begin(_ id: Int64, _ kind: LedgerLane.Kind, topic: String) throws {
+            let details = LedgerLane.Details(kind: kind, spans: [.init(topic: topic, from: 0, until: 90)])
+            var part = LaneChange(id: id, done: 0)
+            part.row = LedgerLane(
+                id: id, subscriber: "receipts", details: details, begun: Timestamp(milliseconds: 1_000))
+            part.positions = [LedgerPosition(topic: topic, position: 30, settled: [40...42])]
+            part.deferred = [.put(Deferred(topic: topic, offset: 7, attempts: 1, due: nil))]
+            var change = LedgerChange(subscriber: "receipts")
+            change.lanes = [part]
+            _ = try ledger.committed(change)
+        }
+        try begin(3, .replay, topic: "orders")
+        try begin(4, .imported, topic: "$import.4.orders")
+        try begin(5, .start, topic: "orders")
+        ledger.close()
+        let findings = inspect(0..<5).findings
+        let texts = findings.map(\.meaning)
+        for name in ["replay 3", "import 4", "history 5"] {
+            let said = texts.filter { $0.contains("subscriber \"receipts\" (\(name))") }
+            #expect(said.count == 2 && said.allSatisfy { $0.contains("in topic \"orders\"") }, "\(texts)")
+        }
+        #expect(!texts.contains { $0.contains("$") }, "\(texts)")
+        #expect(findings.allSatisfy { $0.subscriber == "receipts" })
+
+        try change("UPDATE position SET settled = x'FF' WHERE topic = '$import.4.orders'")
+        let damaged = inspect().findings
+        #expect(damaged.map(\.kind) == [.damagedPosition], "\(damaged)")
+        _ = try LedgerRepair(of: path).mend(damaged)
+        #expect(inspect().findings.isEmpty)
+        let again = try open()
+        #expect(
+            try again.load("receipts").lanes.map { $0.positions[0].settled } == [[40...42], [], [40...42]],
+            "mended by its own name")
+        again.close()
+    }
+
     @Test func aDamagedDatabaseIsCopiedAsFarAsItCanBeRead() throws {
         let ledger = try open()
         for number in 0..<400 {

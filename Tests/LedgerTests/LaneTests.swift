@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Events
+import GRDB
 import Ledger
 import Testing
 
@@ -101,6 +102,78 @@ import Testing
         change.lanes = [revived]
         _ = try ledger.committed(change)
         #expect(try ledger.load("receipts").lanes == [LaneLedger(lane: lane(1), positions: [], deferred: [])])
+        ledger.close()
+    }
+
+    @Test func anOrphansRunsAreCountedWithWhatWaitsInThem() throws {
+        let ledger = try open()
+        _ = try ledger.committed(change(lane(1), done: 4, position: 30))
+        var ended = lane(2)
+        (ended.state, ended.ended) = (.finished, clock.now())
+        _ = try ledger.committed(change(ended, done: 4, position: 30))
+        var live = LedgerChange(subscriber: "receipts")
+        live.deferred = [.put(Deferred(topic: "orders", offset: 8, attempts: 1, due: clock.now()))]
+        _ = try ledger.committed(live)
+        try ledger.setRunning([])
+        #expect(
+            try ledger.orphans() == [
+                Orphan(name: "receipts", since: clock.now(), deferred: 2, dead: 0, history: 1)
+            ])
+        #expect(try ledger.load("receipts").lanes.map(\.lane.id) == [1], "what comes back has it again")
+        ledger.close()
+    }
+
+    @Test func endedRunsGoByAgeAndNumberAndImportsByNumberAlone() throws {
+        let ledger = try open()
+        func add(_ ids: ClosedRange<Int64>, _ kind: LedgerLane.Kind, isEnded: Bool = true) throws {
+            for id in ids {
+                var row = lane(id)
+                row.details.kind = kind
+                _ = try ledger.committed(change(row, done: 1, position: 3))
+                guard isEnded else { continue }
+                (row.state, row.ended) = (.finished, clock.now())
+                _ = try ledger.committed(change(row, done: 1, position: 90))
+            }
+        }
+        let before = clock.now()
+        try add(1...3, .replay)
+        try add(4...6, .imported)
+        try add(7...7, .replay, isEnded: false)
+        clock.advance(.seconds(60))
+        try add(8...10, .start)
+        func ids() throws -> [Int64] { try ledger.lanes(of: nil, limit: 100).map(\.id).reversed() }
+        try ledger.expireLanes(before: before, keeping: 100)
+        #expect(try ids() == Array(1...10), "none is old enough")
+        try ledger.expireLanes(before: before + .seconds(1), keeping: 100)
+        #expect(try ids() == Array(4...10), "a file that was imported is known for longer")
+        try ledger.expireLanes(before: before, keeping: 2)
+        #expect(try ids() == [5, 6, 7, 9, 10])
+        try ledger.expireLanes(before: .distantFuture, keeping: 0)
+        #expect(try ids() == [7], "what is under way stays")
+        #expect(try ledger.load("receipts").lanes.map(\.lane.id) == [7])
+        ledger.close()
+        #expect(try names() == ["$history-7", "receipts"], "nothing of the others is left")
+    }
+
+    private func names() throws -> [String] {
+        let database = try DatabaseQueue(path: folder.path + "/ledger.db")
+        defer { try? database.close() }
+        return try database.read { try String.fetchAll($0, sql: "SELECT name FROM subscriber ORDER BY name") }
+    }
+
+    @Test func aNumberIsNeverGivenTwice() throws {
+        var ledger = try open()
+        _ = try ledger.committed(change(lane(5), done: 4, position: 30))
+        try ledger.setRunning([])
+        #expect(try ledger.purgeOrphan("receipts", since: clock.now()))
+        #expect(try ledger.lastLane() == 5)
+        ledger.close()
+        #expect(try names().isEmpty)
+        ledger = try open()
+        #expect(try ledger.lastLane() == 5, "though nothing of it is left")
+        _ = try ledger.committed(change(lane(6), done: 4, position: 30))
+        try ledger.forget("receipts")
+        #expect(try ledger.lastLane() == 6)
         ledger.close()
     }
 

@@ -130,6 +130,47 @@ struct PullTests {
         #expect(late.map(\.attempt) == [1])
     }
 
+    @Test(.timeLimit(.minutes(2))) func aDelayThatOutlastsItsTopicIsRefusedWhoeverPublishes() async throws {
+        let server = try RunningServer(
+            routes: """
+                topic orders { retain 1h }
+                retry once { attempts 1; backoff 10ms; timeout 5s }
+                subscriber echo { from orders; run echo; allow publish orders; retry once }
+                """,
+            plugins: [
+                "echo": """
+                return function(event, ctx)
+                  if event.data.echo then
+                    ctx.publish("orders", {}, { deliverafter = event.data.echo })
+                  end
+                end
+                """
+            ])
+        try await server.start()
+        let refused = try await server.post("/v1/topics/orders/events?deliverafter=90m", "{}")
+        #expect(refused.status == 400)
+        let words =
+            #"attribute \"deliverafter\" is \"90m\", and topic \"orders\" drops its events after 1h, before this one is delivered; "#
+            + "let it wait for less, or raise the topic's `retain`"
+        #expect(refused.text.contains(words), "\(refused.text)")
+        _ = try await server.post("/v1/topics/orders/events", #"{"echo":"2h"}"#)
+        try await eventually("the plugin is refused, too") { try await server.subscriber("echo")["dead"] as? Int == 1 }
+        let error = try await server.subscriber("echo")["lastError"] as? String ?? ""
+        #expect(error.contains("ctx.publish: attribute \"deliverafter\" is \"2h\""), "\(error)")
+        #expect(error.contains("echo.lua:3:"), "and told where: \(error)")
+        _ = try await server.post("/v1/topics/orders/events", #"{"echo":"30m"}"#)
+        try await eventually("what comes in time is taken") {
+            try await server.tail("orders").count == 3
+        }
+        try server.write(
+            routes:
+                "topic orders { retain 1h }\nsubscriber echo { from orders; run echo; deliver after 1h; allow publish orders }"
+        )
+        let reload = try await server.command("reload")
+        #expect(reload.code == 2)
+        #expect(reload.errors.contains("drops its events after 1h"), "\(reload.errors)")
+    }
+
     @Test(.timeLimit(.minutes(2))) func anExpiredEventIsNeverDeliveredLate() async throws {
         let server = try await server()
         _ = try await server.command("pause", "accounting", "--reason", "stocktaking")

@@ -100,6 +100,69 @@ struct PushTests {
         try await eventually("all are taken") { try await server.subscriber("hook")["acked"] as? Int == 5 }
     }
 
+    @Test(.timeLimit(.minutes(2)))
+    func anEndpointThatIsGoneStaysSoOverARestartUntilItIsAnotherOneOrResumed() async throws {
+        let sink = try Sink()
+        sink.answer("410 Gone")
+        let server = try RunningServer(routes: Self.routes(sink.port))
+        try await server.start()
+        try await publish(server, 1...3)
+        try await eventually("it is gone") { try await server.subscriber("hook")["state"] as? String == "gone" }
+        try await eventually("it is on disk") { try await alerts(server) == ["fairlead.endpoint.gone"] }
+        server.killHard()
+        try await server.start()
+        #expect(try await server.subscriber("hook")["state"] as? String == "gone")
+        let status = try await server.command("status")
+        #expect(status.output.contains("hook is paused as its endpoint is gone since "), "\(status.output)")
+        try await publish(server, 4...4)
+        #expect(sink.requests.count == 1, "nothing was sent after the restart")
+
+        // Another endpoint, written down while the server is stopped.
+        server.killHard()
+        sink.answer("204 No Content")
+        try server.write(routes: Self.routes(sink.port, push: "breaker off"))
+        try await server.start()
+        try await eventually("all are taken") { try await server.subscriber("hook")["acked"] as? Int == 4 }
+
+        sink.answer("410 Gone")
+        try await publish(server, 5...5)
+        try await eventually("it is gone again") { try await server.subscriber("hook")["state"] as? String == "gone" }
+        sink.answer("204 No Content")
+        #expect(try await server.command("resume", "hook").code == 0)
+        try await eventually("the last is taken") { try await server.subscriber("hook")["acked"] as? Int == 5 }
+        server.killHard()
+        try await server.start()
+        #expect(try await server.subscriber("hook")["state"] as? String == "live", "what was resumed stays so")
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func anOutageIsRememberedOverARestartAndBeginsWithOneProbe() async throws {
+        let sink = try Sink()
+        sink.answer("500 Broken")
+        let server = try RunningServer(
+            routes: Self.routes(sink.port, push: "breaker 3 probe 1h to 1h"))
+        try await server.start()
+        try await publish(server, 1...20)
+        try await eventually("it is down") { try await server.subscriber("hook")["state"] as? String == "down" }
+        try await eventually("it is on disk") { try await alerts(server) == ["fairlead.endpoint.down"] }
+        server.killHard()
+        let before = sink.requests.count
+        try await server.start()
+        try await eventually("the probe has failed") {
+            try await server.subscriber("hook")["until"] != nil && sink.requests.count > before
+        }
+        #expect(sink.requests.count == before + 1, "one probe, and the rest waits")
+        #expect(try await server.subscriber("hook")["state"] as? String == "down")
+        #expect(try await alerts(server) == ["fairlead.endpoint.down"], "it is no news")
+        server.killHard()
+        sink.answer("204 No Content")
+        try await server.start()
+        try await eventually("all are taken") { try await server.subscriber("hook")["acked"] as? Int == 20 }
+        try await eventually("it is back") {
+            try await alerts(server) == ["fairlead.endpoint.down", "fairlead.endpoint.back"]
+        }
+    }
+
     @Test(.timeLimit(.minutes(1)), arguments: ["429 Too Many\nRetry-After: 2", "503 Unavailable\nRetry-After: 2"])
     func aBusyEndpointIsLeftAloneByTheWholeSubscriberAndNoAttemptIsCounted(_ answer: String) async throws {
         let sink = try Sink()

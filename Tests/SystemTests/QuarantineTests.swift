@@ -45,6 +45,38 @@ struct QuarantineTests {
         #expect(attempts.output == "11\n", "ten were stopped: \(attempts.output)\(attempts.errors)")
     }
 
+    @Test(.timeLimit(.minutes(2)))
+    func aQuarantineOutlivesARestartUntilThePluginIsChanged() async throws {
+        let server = try RunningServer(
+            routes: Self.routes,
+            plugins: [
+                "looping": "return function() while true do end end", "steady": "return function() end",
+            ])
+        try await server.start()
+        _ = try await server.post("/v1/topics/orders/events", #"{"n":1}"#)
+        try await eventually("it is reported, and with it on disk") {
+            try await server.get("/v1/topics/$alert/events?from=0&max=10&wait=0s").text.contains("quarantined")
+        }
+        server.killHard()
+        try await server.start()
+        let looping = try await server.subscriber("looping")
+        #expect(looping["state"] as? String == "quarantined")
+        let pause = try #require(looping["pause"] as? [String: Any])
+        #expect(pause["cause"] as? String == "quarantine" && pause["since"] != nil)
+        #expect((pause["reason"] as? String)?.contains("processor time") == true, "\(pause)")
+
+        server.killHard()
+        try server.write(plugin: "looping", "return function() end")
+        try await server.start()
+        try await eventually("mended while the server was down, it goes on") {
+            try await server.subscriber("looping")["acked"] as? Int == 1
+        }
+        server.killHard()
+        try server.write(plugin: "looping", "return function() while true do end end")
+        try await server.start()
+        #expect(try await server.subscriber("looping")["state"] as? String == "live", "nothing is left of it")
+    }
+
     @Test func stateIsListedChangedAndRemovedByHand() async throws {
         let server = try RunningServer(
             routes: "topic orders { retain 30d }\nsubscriber counter { from orders; run counter }",

@@ -91,4 +91,55 @@ struct WhyTests {
         let event = try await server.get("/v1/events/o-2")
         #expect(event.text.contains(#""id":"o-2","source":"/shop""#), "\(event.text)")
     }
+
+    @Test(.timeLimit(.minutes(2)))
+    func eachAttemptSaysWhichVersionOfThePluginMadeIt() async throws {
+        let failing = #"return { version = "1.2.0", handle = function() return nil, "not yet" end }"#
+        let server = try RunningServer(
+            routes: """
+                topic orders { retain 30d }
+                retry often { attempts 10000; backoff 10ms; timeout 5s }
+                subscriber picky { from orders; run picky; retry often; start earliest }
+                subscriber plain { from orders; run plain; start earliest }
+                """,
+            plugins: ["picky": failing, "plain": "return function() end"])
+        try await server.start()
+        try await publish(server, "o-1", total: 50)
+        try await eventually("it has failed") { try await server.subscriber("picky")["retried"] as? Int ?? 0 > 0 }
+        try server.write(plugin: "picky", #"return { version = "1.3.0", handle = function() end }"#)
+        let reload = try await server.command("reload")
+        #expect(reload.code == 0, "\(reload.errors)")
+        try await eventually("the new version has taken it") {
+            try await server.subscriber("picky")["acked"] as? Int == 1
+        }
+        for isRestarted in [false, true] {
+            if isRestarted {
+                server.signal(SIGTERM)
+                server.process.waitUntilExit()
+                try await server.start()
+            }
+            let told = try await server.command("why", "o-1")
+            let lines = told.output.split(separator: "\n")
+            #expect(
+                lines.contains { $0.contains("retry after") && $0.contains("generation 1, version 1.2.0: not yet") },
+                "\(told.output)\(told.errors)")
+            #expect(
+                lines.contains { $0.contains("ack after") && $0.hasSuffix("generation 2, version 1.3.0") },
+                "\(told.output)")
+            #expect(lines.contains { $0.contains("ack after") && $0.hasSuffix("generation 1") }, "\(told.output)")
+            let versioned = #""version":"1.3.0","subscribers":["picky"]"#
+            #expect(try await server.get("/v1/plugins").text.contains(versioned))
+            let status = try await server.command("status", "--json")
+            #expect(status.output.contains(versioned), "\(status.output)")
+            let generations = try await server.command("generations")
+            #expect(
+                generations.output.contains("picky 1.2.0") && generations.output.contains("picky 1.3.0"),
+                "\(generations.output)")
+            let listed = try await server.get("/v1/generations")
+            #expect(listed.text.contains(#""versions":[{"subscriber":"picky","version":"1.2.0"}]"#), "\(listed.text)")
+        }
+        try server.write(plugin: "picky", #"return { version = {}, handle = function() end }"#)
+        let refused = try await server.command("check")
+        #expect(refused.errors.contains("version is a table, not a string"), "\(refused.errors)")
+    }
 }
