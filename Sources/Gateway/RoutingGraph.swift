@@ -45,7 +45,7 @@ struct RoutingGraph: Sendable {
         json.field("retainBytes", ifPresent: topic.retainBytes)
         switch topic.key {
         case .attribute(let name): json.field("key", name)
-        case .data(let path): json.field("key", "\(path)")
+        case .data(let path): json.field("key", path.canonical)
         case nil: break
         }
     }
