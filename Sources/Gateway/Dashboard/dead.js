@@ -103,7 +103,7 @@ export function dead({ parameters }) {
   let following = null;
   let rows = [];
   let known = "";
-  let isDrawn = false;
+  let drop = null;
 
   async function list(from) {
     const response = await request("GET", from ?? `/v1/dead${query({ ...selection, state: state.value })}`);
@@ -134,11 +134,11 @@ export function dead({ parameters }) {
     replace(groups, groupTable(open.groups));
     const sum = open.groups.reduce((all, one) => all + one.count, 0);
     if (isOne || selection.subscriber) {
-      if (sum > 0 && !isDrawn) {
-        isDrawn = true;
-        const drop = button(`Discard all ${count(sum)}`, () => discard(selection, plural(sum, "dead letter"), drop, load), { class: "danger" });
+      if (sum > 0 && drop === null) {
+        drop = button("", () => discard(selection, "all of these dead letters", drop, load), { class: "danger" });
         replace(tools, redriver(selection, load), drop);
       }
+      if (drop) setText(drop, `Discard all ${count(sum)}`);
     }
     await list(null);
   }
