@@ -11,11 +11,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 openssl
+PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 openssl chromium chromium-driver
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps build release run demo test lint format bench fuzz fuzz-lua soak soak-lua soak-crash soak-simulation clean
+.PHONY: help deps build release run demo test lint format pictures bench fuzz fuzz-lua soak soak-lua soak-crash soak-simulation clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +60,13 @@ lint:
 
 format:
 	swift format -i --parallel -r $(SOURCES)
+
+# Of the dashboard, for docs/dashboard.md. pngquant makes them small where it is installed.
+pictures: deps
+	swift build --build-tests
+	PICTURES=$(CURDIR)/docs/images swift test --skip-build --disable-xctest --filter DashboardPictureTests
+	@command -v pngquant >/dev/null && pngquant --force --ext .png --speed 1 64 docs/images/*.png || true
+	@ls -l docs/images
 
 bench: release
 	swift build -c release --product matching-bench

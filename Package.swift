@@ -100,6 +100,8 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            // In the program itself: it stays one file.
+            resources: [.embedInCode("Dashboard")],
             swiftSettings: settings
         ),
         .executableTarget(

@@ -13,11 +13,14 @@ struct Admin: Sendable {
     let plugins: @Sendable () async -> [PluginStatus]
     let clock: any Events.Clock
 
-    func status(_ exchange: Exchange) async throws -> Response {
+    func status(_ exchange: Exchange) async throws -> Response { .json(.ok, await snapshot()) }
+
+    /// What `/v1/status` says, in one line.
+    func snapshot() async -> [UInt8] {
         let status = await broker.status()
         let plugins = await plugins()
         let now = clock.now()
-        return .json { json in
+        return JSONWriter.object { json in
             json.field("generation", status.generation)
             json.field("started", status.started)
             json.field("time", now)

@@ -45,6 +45,8 @@ package final class Gateway: Service, CustomStringConvertible {
     ///   - plugins: what is loaded, for `/v1/plugins`.
     ///   - why: what became of the newest event with an id, a source and in a topic where given, for `/v1/events`.
     ///   - generations: those that were loaded, the newest first, for `/v1/generations`.
+    ///   - difference: what a generation's files and those of another, or of the one before it, differ in.
+    ///   - routes: what is routed where, for `/v1/routing`; nil while the server starts.
     ///   - obstacle: what keeps the server from taking work, for `/readyz`; nil where nothing does.
     ///   - prometheus: what `/metrics` shows, and what the gateway counts with.
     package init(
@@ -55,6 +57,8 @@ package final class Gateway: Service, CustomStringConvertible {
         plugins: @escaping @Sendable () async -> [PluginStatus] = { [] },
         why: @escaping @Sendable (String, String?, String?) async throws(Failure) -> EventTrace? = { _, _, _ in nil },
         generations: @escaping @Sendable (Int) async throws(Failure) -> [GenerationSummary] = { _ in [] },
+        difference: @escaping @Sendable (Int, Int?) async throws(Failure) -> GenerationDifference? = { _, _ in nil },
+        routes: @escaping @Sendable () async -> RunningRoutes? = { nil },
         obstacle: @escaping @Sendable () async -> String? = { nil }
     ) {
         self.settings = settings
@@ -69,6 +73,11 @@ package final class Gateway: Service, CustomStringConvertible {
         let histories = Histories(broker: broker, clock: clock)
         let admin = Admin(broker: broker, reload: reload, plan: plan, plugins: plugins, clock: clock)
         let lookup = EventLookup(why: why, generations: generations)
+        let differences = GenerationDifferences(difference: difference)
+        let graph = RoutingGraph(routes: routes)
+        let search = EventSearch(broker: broker, clock: clock)
+        let live = LiveStream(admin: admin)
+        let dashboard = Dashboard()
         let health = Health(
             draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
         let endpoints = [
@@ -90,6 +99,8 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.get, "/v1/topics", needs: .read, admin.topics),
             Endpoint(.get, "/v1/subscribers", needs: .read, admin.subscribers),
             Endpoint(.get, "/v1/status", needs: .read, admin.status),
+            Endpoint(.get, "/v1/live", needs: .read, live.stream),
+            Endpoint(.get, "/v1/routing", needs: .read, graph.show),
             Endpoint(.get, "/v1/plugins", needs: .read, admin.pluginList),
             Endpoint(.get, "/v1/dead", needs: .read, dead.list),
             Endpoint(.get, "/v1/dead/groups", needs: .read, dead.groups),
@@ -106,13 +117,21 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.post, "/v1/reload", needs: .admin, admin.reload),
             Endpoint(.get, "/v1/plan", needs: .read, admin.plan),
             Endpoint(.get, "/v1/generations", needs: .read, lookup.list),
+            Endpoint(.get, "/v1/generations/{number}/diff", needs: .admin, differences.show),
+            Endpoint(.get, "/v1/events", needs: .read, search.search),
             Endpoint(.get, "/v1/events/{id}", needs: .read, lookup.event),
             Endpoint(.get, "/v1/events/{id}/why", needs: .read, lookup.why),
             Endpoint(.get, "/metrics", needs: .read, health.metrics),
             Endpoint(.get, "/healthz", needs: .nothing, health.alive),
             Endpoint(.get, "/readyz", needs: .nothing, health.ready),
+            Endpoint(.get, "/dashboard/{file}", needs: .nothing, dashboard.file),
         ]
-        let front = Endpoint(.get, "/", needs: .read) { _ in health.front(endpoints) }
+        // A browser gets the dashboard, which asks for a token itself.
+        let front = Endpoint(.get, "/", needs: .nothing) { exchange in
+            if Dashboard.isWanted(exchange) { return try dashboard.page(exchange) }
+            try access.check(exchange.headers[.authorization], .read, nil)
+            return health.front(endpoints)
+        }
         responder = GatewayResponder(
             endpoints: endpoints + [front], access: access, metrics: metrics, logger: logger)
     }

@@ -22,6 +22,7 @@ package struct GatewayResponder: HTTPResponder {
         do {
             let (endpoint, parameters) = try find(request)
             route = endpoint.path
+            try CrossSite.check(request)
             try access.check(request.headers[.authorization], endpoint.need, parameters.first)
             response = try await endpoint.handle(Exchange(request: request, parameters: parameters))
         } catch let problem as Problem {

@@ -120,17 +120,29 @@ struct Histories: Sendable {
         case .string(let string)?: text = string
         default: text = "?"
         }
+        return try StartPosition(text, "\"\(name)\"", now: clock.now())
+    }
+}
+
+extension StartPosition {
+    /// - Parameter what: what the text is, for whoever wrote it.
+    init(_ text: String, _ what: String, now: Timestamp) throws {
         switch text {
-        case "earliest": return .earliest
-        case "latest", "now": return .latest
-        default: break
+        case "earliest": self = .earliest
+        case "latest", "now": self = .latest
+        default:
+            if let offset = Offset(text) {
+                self = .offset(offset)
+            } else if let time = RFC3339.parse(text.utf8) ?? RFC3339.parse("\(text)T00:00:00Z".utf8) {
+                self = .time(time)
+            } else if let ago = DurationText.parse(text) {
+                self = .time(now - ago)
+            } else {
+                throw Problem.malformed(
+                    "\(what) is \"\(text)\"; write earliest, an offset, a time such as 2026-03-09T14:05:00Z, a day such as "
+                        + "2026-03-09, or how long ago, such as 7d")
+            }
         }
-        if let offset = Offset(text) { return .offset(offset) }
-        if let time = RFC3339.parse(text.utf8) ?? RFC3339.parse("\(text)T00:00:00Z".utf8) { return .time(time) }
-        if let ago = DurationText.parse(text) { return .time(clock.now() - ago) }
-        throw Problem.malformed(
-            "\"\(name)\" is \"\(text)\"; write earliest, an offset, a time such as 2026-03-09T14:05:00Z, a day such as "
-                + "2026-03-09, or how long ago, such as 7d")
     }
 }
 

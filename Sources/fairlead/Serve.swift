@@ -124,7 +124,9 @@ struct Serve: AsyncParsableCommand {
             plan: { await server.plan() },
             plugins: { await server.plugins },
             why: { (id, source, topic) throws(Failure) in try await server.why(id, source: source, topic: topic) },
-            generations: { (limit) throws(Failure) in try await server.generations(limit: limit) })
+            generations: { (limit) throws(Failure) in try await server.generations(limit: limit) },
+            difference: { (number, other) throws(Failure) in try await server.difference(number, against: other) },
+            routes: { await server.routes })
         let services = ServiceGroup(
             configuration: .init(
                 services: [

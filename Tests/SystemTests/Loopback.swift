@@ -85,6 +85,8 @@ enum Loopback {
             let count = recv(connection, &buffer, buffer.count, 0)
             if count <= 0 { break }
             received += buffer[..<count]
+            // Not every server closes when it has said that it would.
+            if isWhole(received) { break }
         }
         guard let end = received.firstRange(of: Array("\r\n\r\n".utf8)) else { throw Broken() }
         let head = String(decoding: received[..<end.lowerBound], as: UTF8.self)
@@ -92,6 +94,14 @@ enum Loopback {
         var body = Array(received[end.upperBound...])
         if head.lowercased().contains("transfer-encoding: chunked") { body = unchunked(body) }
         return Answer(status: status, head: head, body: body)
+    }
+
+    private static func isWhole(_ received: [UInt8]) -> Bool {
+        guard let end = received.firstRange(of: Array("\r\n\r\n".utf8)) else { return false }
+        let head = String(decoding: received[..<end.lowerBound], as: UTF8.self).lowercased()
+        let line = head.split(separator: "\r\n").first { $0.hasPrefix("content-length:") }
+        let length = line.flatMap { Int($0.dropFirst("content-length:".count).trimmingPrefix(while: \.isWhitespace)) }
+        return length.map { received.count - end.upperBound >= $0 } ?? false
     }
 
     private static func unchunked(_ bytes: [UInt8]) -> [UInt8] {
