@@ -35,7 +35,7 @@ final class CrashRun {
             server.killHard()
         }
         try await start()
-        let delay = Duration.milliseconds(Int.random(in: 5..<250, using: &random))
+        let delay = Duration.milliseconds(Int.random(in: 5..<400, using: &random))
         let (port, life) = (server.port, "\(life)")
         // The server tells of 100 runs at most; the last ones of a long test aren't of more interest than others.
         let replays = random.chance(50) && round % max(1, rounds / Self.replaysMax) == 0
