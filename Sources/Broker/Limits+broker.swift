@@ -135,6 +135,10 @@ extension Limits {
     /// How long a destination that was replaced may go on with what it has begun.
     package static let stopDeadline: Duration = .seconds(30)
 
+    /// Longest that the broker's thread waits without a look at the clock: one that was set forward, or a machine that
+    /// slept, is noticed that much later.
+    package static let wakeMax: Duration = .seconds(10)
+
     /// How far a clock may have been set back between an outbox row and its record, for the search at start.
     package static let outboxClockMargin: Duration = .seconds(3600)
 

@@ -13,10 +13,15 @@ final class CrashHook: Sendable {
     }
 
     private struct Order: Decodable {
-        var order_id: String
+        var key: String
         var fails: Int
         var sent: Int
         var delay: Int
+
+        private enum CodingKeys: String, CodingKey {
+            case key = "order_id"
+            case fails, sent, delay
+        }
     }
 
     /// Longer than nothing, so that two of a key at once would be seen.
@@ -34,7 +39,7 @@ final class CrashHook: Sendable {
             return "400 Bad Request"
         }
         let life = request.headers["x-life"] ?? ""
-        let place = "\(life) \(order.order_id)"
+        let place = "\(life) \(order.key)"
         let isEarly = Int(Date().timeIntervalSince1970 * 1_000) < order.sent + order.delay
         let fails = state.withLock { state in
             state.attempts[request.id, default: 0] += 1
