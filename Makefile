@@ -136,12 +136,12 @@ fuzz-lua: deps .build/fuzz/lua-json .build/fuzz/lua-script
 	cp Plugins/*.lua .build/corpus/lua-script
 	.build/fuzz/lua-json $(LUA_FUZZ_FLAGS) -max_len=600 .build/corpus/lua-json
 	.build/fuzz/lua-script $(LUA_FUZZ_FLAGS) -max_len=1500 -rss_limit_mb=4096 .build/corpus/lua-script
-# How often the program is killed while it counts stock.
+# How often the program is killed while everything that it does is going on (Tests/SystemTests/CrashTests.swift).
 KILLS := 300
 
 soak-crash: deps
 	swift build --build-tests
-	KILLS=$(KILLS) swift test --skip-build --disable-xctest --no-parallel --filter InventoryCrashTests
+	KILLS=$(KILLS) swift test --skip-build --disable-xctest --no-parallel --filter SystemTests.CrashTests
 
 # Histories of the simulation (Tests/BrokerTests/PromiseTests.swift); one that fails is printed and replayed by
 # SWIFT_DETERMINISTIC_HASHING=1 SEED=n swift test --filter PromiseTests

@@ -186,7 +186,7 @@ let package = Package(
         // Starts the built program.
         .testTarget(
             name: "SystemTests",
-            dependencies: ["fairlead"],
+            dependencies: ["fairlead", "Journal"],
             swiftSettings: settings
         ),
         .testTarget(

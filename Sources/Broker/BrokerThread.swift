@@ -2,7 +2,6 @@
 
 import Events
 import Foundation
-import Synchronization
 
 /// The one thread that owns a ``BrokerCore``: work is posted to it and runs in order; between work it wakes the core
 /// when the core asked to be woken.
@@ -11,11 +10,13 @@ final class BrokerThread: @unchecked Sendable {
 
     private let core: BrokerCore
     private let clock: any Clock
-    /// Guards `inbox` and `isStopping`, and is waited on.
-    private let condition = NSCondition()
-    private var inbox: [Work] = []
-    private var isStopping = false
-    private var onStopped: (@Sendable () -> Void)?
+    private let state = Monitor(State())
+
+    private struct State {
+        var inbox: [Work] = []
+        var isStopping = false
+        var onStopped: (@Sendable () -> Void)?
+    }
 
     /// `core` is touched by this thread alone from ``start()`` on.
     init(core: BrokerCore, clock: any Clock) {
@@ -31,44 +32,31 @@ final class BrokerThread: @unchecked Sendable {
     }
 
     func post(_ work: @escaping Work) {
-        condition.lock()
-        inbox.append(work)
-        // The thread looks at the inbox before it waits: only an empty one can have it waiting.
-        if inbox.count == 1 { condition.signal() }
-        condition.unlock()
+        state.notify { $0.inbox.append(work) }
     }
 
     /// Runs what was posted before this call, then ends.
     func stop() async {
         await withCheckedContinuation { continuation in
-            condition.lock()
-            isStopping = true
-            onStopped = { continuation.resume() }
-            condition.signal()
-            condition.unlock()
+            state.notify { state in
+                state.isStopping = true
+                state.onStopped = { continuation.resume() }
+            }
         }
     }
 
     private func run() {
         var work: [Work] = []
         while true {
-            condition.lock()
-            while inbox.isEmpty && !isStopping {
-                guard let wake = core.wake else {
-                    condition.wait()
-                    continue
-                }
-                let delay = (wake - clock.now()).seconds
-                if delay <= 0 || !condition.wait(until: Date(timeIntervalSinceNow: min(delay, 3_600))) { break }
+            let delay = core.wake.map { min($0 - clock.now(), Limits.wakeMax) }
+            var stopped: (@Sendable () -> Void)?
+            _ = state.wait(timeout: delay) { state -> Void? in
+                guard !state.inbox.isEmpty || state.isStopping else { return nil }
+                swap(&work, &state.inbox)
+                if work.isEmpty { stopped = state.onStopped }
+                return ()
             }
-            swap(&work, &inbox)
-            let isLast = isStopping && work.isEmpty
-            let stopped = onStopped
-            condition.unlock()
-            if isLast {
-                stopped?()
-                return
-            }
+            if let stopped { return stopped() }
             for item in work { item(core) }
             work.removeAll(keepingCapacity: true)
             core.tick()

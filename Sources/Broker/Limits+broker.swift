@@ -161,6 +161,10 @@ extension Limits {
     /// How long a destination that was replaced may go on with what it has begun.
     package static let stopDeadline: Duration = .seconds(30)
 
+    /// Longest that the broker's thread waits without a look at the clock: one that was set forward, or a machine that
+    /// slept, is noticed that much later.
+    package static let wakeMax: Duration = .seconds(10)
+
     /// Events looked at in one step when an event is looked for by its id, and how long the search may take: millions of
     /// events, and less than a person's patience.
     package static let findEvents: Offset = 65_536

@@ -43,4 +43,7 @@ package enum Limits {
 
     /// Characters of a dead letter's reason that its group is made from; what comes after is detail.
     package static let groupedReasonCharacters = 300
+
+    /// How far the wall clock may be set back before it is worth a line in the log: more than keeping it right takes.
+    package static let clockSlackNanoseconds: Int64 = 1_000_000_000
 }

@@ -50,7 +50,11 @@ struct Serve: AsyncParsableCommand {
         let prometheus = PrometheusMetrics()
         MetricsSystem.bootstrap(prometheus)
         let log = Logger(label: "fairlead")
-        let clock = SystemClock()
+        let clock = SteadyClock { behind in
+            log.warning(
+                "The clock was set back. Retries, leases and delays go on in their time, and records get times that don't fall, until it has caught up or Fairlead is restarted",
+                metadata: ["behind": "\(DurationText.format(behind))"])
+        }
 
         let first = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: true)
         guard let table = first.table else { throw Self.refuse(first.diagnostics.map(\.description), config) }
@@ -70,17 +74,19 @@ struct Serve: AsyncParsableCommand {
     private func serve(
         _ table: RouteTable, _ sender: HTTPClientSender, _ hangups: UnixSignalsSequence,
         _ prometheus: PrometheusMetrics,
-        _ clock: any Events.Clock, _ log: Logger
+        _ clock: SteadyClock, _ log: Logger
     ) async throws {
+        // What is shown to others, signed, or put into a mail has the time that everybody else has.
+        let wall = SystemClock()
         let mail = CurrentMail()
         let outsideWorld = ScriptWorld(
             sender: sender, mail: mail,
-            files: FileAppender(base: GenerationBuilder.path("", besides: config), clock: clock),
-            clock: clock, log: log)
+            files: FileAppender(base: GenerationBuilder.path("", besides: config), clock: wall),
+            clock: wall, log: log)
         let path = GenerationBuilder.path(table.server.data, besides: config)
         let folder = try Self.unwrap { () throws(DataFolder.Refusal) in try DataFolder(path) }
         let storage = try Self.unwrap { () throws(Failure) in
-            try Storage(folder: folder, clock: clock, log: log)
+            try Storage(folder: folder, clock: clock, wall: wall, log: log)
         }
         let credentials = try table.server.tls.map { tls in
             try Self.unwrap { () throws(Failure) in
@@ -100,10 +106,10 @@ struct Serve: AsyncParsableCommand {
         scriptServices.kept = { broker.kept(in: $0) }
         let host = ScriptHost(services: scriptServices)
         let builder = GenerationBuilder(
-            config: config, host: host, sender: sender, clock: clock, ledger: storage.ledger)
+            config: config, host: host, sender: sender, clock: wall, ledger: storage.ledger)
         let access = AccessControl()
         let server = Server(
-            builder: builder, broker: broker, mail: mail, access: access, ledger: storage.ledger, clock: clock,
+            builder: builder, broker: broker, mail: mail, access: access, ledger: storage.ledger, clock: wall,
             log: log)
         do {
             try await server.start()
@@ -171,11 +177,14 @@ struct Storage {
     let ledger: Ledger
     let engine: EmbeddedEngine
 
-    init(folder: DataFolder, clock: any Events.Clock, log: Logger) throws(Failure) {
+    /// Plugins' state expires by `wall`, which is also what says when it should.
+    init(
+        folder: DataFolder, clock: SteadyClock, wall: SystemClock, log: Logger
+    ) throws(Failure) {
         let path = folder.path + "/journal"
         journal = Journal(folder: path, clock: clock, log: log, scope: .published)
         imported = Journal(folder: path, clock: clock, log: log, scope: .imported)
-        ledger = try Ledger(path: folder.path + "/ledger.db", clock: clock, log: log)
+        ledger = try Ledger(path: folder.path + "/ledger.db", clock: wall, log: log)
         engine = EmbeddedEngine(journal: journal, imported: imported, ledger: ledger, log: log)
     }
 }

@@ -101,6 +101,12 @@ final class RunningServer {
         return found
     }
 
+    /// What a plugin keeps under a key, where it is a whole number.
+    func state(_ subscriber: String, _ key: String) async throws -> Int? {
+        let answer = try await get("/v1/subscribers/\(subscriber)/state/\(key)")
+        return answer.status == 200 ? Int(answer.text) : nil
+    }
+
     struct Kept {
         var id: String
         var data: [String: Any]

@@ -22,13 +22,15 @@ final class Sink: Sendable {
     private let seen = Mutex<[Request]>([])
     /// Status line and headers.
     private let answer = Mutex("204 No Content")
+    private let respond: (@Sendable (Request) -> String)?
 
     var requests: [Request] { seen.withLock { $0 } }
 
     /// `503 Unavailable`, with headers behind line breaks.
     func answer(_ head: String) { answer.withLock { $0 = head } }
 
-    init(port: Int? = nil) throws {
+    /// `respond` answers each request in place of ``answer(_:)``, on the thread of its connection.
+    init(port: Int? = nil, respond: (@Sendable (Request) -> String)? = nil) throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var one: Int32 = 1
         setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
@@ -36,6 +38,7 @@ final class Sink: Sendable {
         guard listen(listener, 64) == 0 else { throw Loopback.Broken() }
         self.listener = listener
         self.port = bound
+        self.respond = respond
         Thread { [weak self] in
             while true {
                 let connection = accept(listener, nil, nil)
@@ -59,7 +62,7 @@ final class Sink: Sendable {
             if let (request, rest) = Self.request(in: received) {
                 received = rest
                 seen.withLock { $0.append(request) }
-                let head = answer.withLock { $0 }.replacing("\n", with: "\r\n")
+                let head = (respond?(request) ?? answer.withLock { $0 }).replacing("\n", with: "\r\n")
                 let length = head.hasPrefix("204") ? "" : "\r\nContent-Length: 0"
                 let answer = Array("HTTP/1.1 \(head)\(length)\r\n\r\n".utf8)
                 guard send(connection, answer, answer.count, Int32(MSG_NOSIGNAL)) == answer.count else { return }
