@@ -33,6 +33,7 @@ package struct SubscriberState {
         package var ttl: Duration?
         /// Scheduled deliveries held in memory.
         package var scheduledMax = Limits.scheduledMax
+        package var bounds = MemoryBounds()
         /// It takes what lies in the past, beside a live one: nothing of it waits for a batch's interval, and it holds less.
         package var isHistory = false
         /// What it delivers is marked as a replay.
@@ -61,7 +62,7 @@ package struct SubscriberState {
     /// Where the schedule in memory ends and what is only in the ledger begins.
     var shelf = Shelf()
     /// Deferred deliveries whose record is being read.
-    var reading = 0
+    package internal(set) var reading = 0
     /// In flight, and to be dropped: their time was over before they could start.
     var overdue: [DeliveryID] = []
     /// Keys of an ordered subscriber that have something in flight, deferred or dead.
@@ -74,7 +75,7 @@ package struct SubscriberState {
     private var isReadingProbe = false
     /// Records held in memory, and their bytes.
     package internal(set) var held = 0
-    var heldBytes = 0
+    package internal(set) var heldBytes = 0
 
     package struct Deferred: Sendable {
         /// Attempts made so far.
@@ -150,9 +151,21 @@ package struct SubscriberState {
     }
 
     package var hasRoom: Bool {
-        held < (settings.isHistory ? Limits.historyWindowEvents : Limits.windowEvents)
-            && heldBytes < (settings.isHistory ? Limits.historyWindowBytes : Limits.windowBytes)
-            && deferred.count - (settings.isHistory ? 0 : schedule.count) < Limits.deferredMax
+        held + reading < window.events && heldBytes < window.bytes
+            && deferred.count - (settings.isHistory ? 0 : schedule.count) < settings.bounds.deferredMax
+    }
+
+    private var window: (events: Int, bytes: Int) {
+        settings.isHistory
+            ? (settings.bounds.historyWindowEvents, settings.bounds.historyWindowBytes)
+            : (settings.bounds.windowEvents, settings.bounds.windowBytes)
+    }
+
+    /// How many deferred records may be asked for now. How large they are is known when they are there.
+    var readable: Int {
+        guard heldBytes < window.bytes else { return 0 }
+        let largest = Swift.max(1, (window.bytes - heldBytes) / settings.bounds.recordBytes)
+        return Swift.max(0, min(window.events - held, largest) - reading)
     }
 
     /// Takes those records of `batch` whose places `matching` names (ascending), as long as there is room. Records
@@ -349,7 +362,9 @@ package struct SubscriberState {
     package func wake(now: Timestamp, canStart: Bool = true) -> Timestamp? {
         guard !settings.paused else { return nil }
         let isAnythingReady = !(ready.isEmpty && retries.isEmpty)
-        var wake = dueTimes.min?.time
+        // What is due waits for room, which comes with the next settlement.
+        let mayRead = readable > 0
+        var wake = mayRead ? dueTimes.min?.time : nil
         switch breaker.stand(now: now) {
         case .everything: break
         // Retries stay where they are: see `takeDue`.
@@ -360,7 +375,7 @@ package struct SubscriberState {
         func consider(_ time: Timestamp?) {
             if let time { wake = wake.map { min($0, time) } ?? time }
         }
-        if canReadScheduled { consider(schedule.min?.time) }
+        if mayRead { consider(schedule.min?.time) }
         if settings.deliverAfter != nil {
             for feed in feeds.values { if let time = feed.notBefore, time > now { consider(time) } }
         }
@@ -384,7 +399,7 @@ package struct SubscriberState {
             max = 1
         }
         defer { if breaker.isOpen { isReadingProbe = !due.isEmpty } }
-        while due.count < max, let next = dueTimes.min, next.time <= now {
+        while due.count < max, readable > 0, let next = dueTimes.min, next.time <= now {
             dueTimes.removeMin()
             guard let entry = deferred[next.id], entry.due == next.time, !entry.isUnderway else { continue }
             deferred[next.id]!.isUnderway = true
