@@ -70,7 +70,9 @@ import Synchronization
         if result.failed > 0 { throw ExitCode.failure }
     }
 
-    private static func add(_ report: Scenario.Report, _ scenario: Scenario, _ seed: UInt64, to total: borrowing Mutex<Total>) {
+    private static func add(
+        _ report: Scenario.Report, _ scenario: Scenario, _ seed: UInt64, to total: borrowing Mutex<Total>
+    ) {
         let failed = total.withLock { total in
             total.histories += 1
             total.report.steps += report.steps

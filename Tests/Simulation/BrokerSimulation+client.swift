@@ -102,7 +102,7 @@ extension BrokerSimulation {
             return true
         }
         // Those that still wait take what there is.
-        if core.pollers >= bounds.pollersMax { return false }
+        if core.pollers > 0 { return false }
         let before = client.granted.withLock { $0 }
         pull(max: 10, wait: .zero)
         while step(allowFailures: false) {}

@@ -77,7 +77,8 @@ extension BrokerSimulation {
                     fingerprint: subscriber.fingerprint, inFlight: Set(lanes.flatMap(\.inFlight.keys)),
                     deferred: Set(lanes.flatMap(\.deferred.keys)),
                     next: Dictionary(
-                        subscriber.state.feeds.map { ($0.key.name, $0.value.next) }, uniquingKeysWith: { first, _ in first }),
+                        subscriber.state.feeds.map { ($0.key.name, $0.value.next) },
+                        uniquingKeysWith: { first, _ in first }),
                     held: subscriber.state.held, history: subscriber.history.map(\.row.id))
             }
         }

@@ -101,7 +101,9 @@ final class PromiseModel {
     func accepted(_ range: ClosedRange<Offset>, _ ids: [String], in topic: String) {
         accepted += range.count
         for (offset, id) in zip(range, ids) where facts[topic]?[offset]?.id != id {
-            breach("P1: \(id) was accepted at \(offset) of \(topic), where there is \(facts[topic]?[offset]?.id ?? "nothing")")
+            breach(
+                "P1: \(id) was accepted at \(offset) of \(topic), where there is \(facts[topic]?[offset]?.id ?? "nothing")"
+            )
         }
     }
 
@@ -120,7 +122,9 @@ final class PromiseModel {
         if settings[name]?.takes(fact) == false { breach("\(name) was given \(id.offset), which its filter refuses") }
         if let due = fact.deliverAt, due > latest { breach("\(name) was given \(id.offset) before its time") }
         if !delivery.replay, isOver(fact, of: name, by: now) { breach("\(name) was given \(id.offset) after its time") }
-        if unwritten >= bounds.ledgerQueueMax { breach("P7: \(name) was given \(id.offset) while the ledger was behind") }
+        if unwritten >= bounds.ledgerQueueMax {
+            breach("P7: \(name) was given \(id.offset) while the ledger was behind")
+        }
         let isReplay = row.map { $0.details.kind != .start } ?? false
         if delivery.replay != isReplay { breach("\(name) was given \(id.offset) marked as replay: \(delivery.replay)") }
         note(row)
@@ -242,11 +246,11 @@ final class PromiseModel {
             guard parts.count == 3, let offset = UInt64(parts[1]) else { continue }
             let (topic, run) = (String(parts[0]), Int64(parts[2]))
             let rows = run.map(SimulatedLedger.lane) ?? "counter"
+            // A run that was cancelled keeps no position, and its rows mean nothing.
+            if let run, disk.lanes[run]?.state == .cancelled { continue }
             if disk.deferred[rows]?[DeliveryID(topic: .named(topic), offset: offset)] != nil {
                 breach("P3: \(publication.event.id) is counted, and waits to be delivered again")
             }
-            // A run that was cancelled keeps no position.
-            if let run, disk.lanes[run]?.state == .cancelled { continue }
             let position = disk.positions[rows]?[topic]
             let isSettled =
                 position.map { offset < $0.position || $0.settled.contains { $0.contains(offset) } } ?? false
@@ -306,15 +310,19 @@ final class PromiseModel {
         let bounds = core.bounds
         if core.pollers > bounds.pollersMax { breach("P7: \(core.pollers) requests wait") }
         for subscriber in core.subscribers.values {
-            check(subscriber.state, bounds, subscriber.name, isHistory: false)
+            // After a restart the live lane has the leases of all that there were.
+            let leased = subscriber.name == "pulled" ? Limits.lanesMax * bounds.historyWindowEvents : 0
+            check(subscriber.state, bounds, subscriber.name, isHistory: false, leased: leased)
             for lane in subscriber.history {
                 check(lane.state, bounds, "run \(lane.row.id) of \(subscriber.name)", isHistory: true)
             }
         }
     }
 
-    private func check(_ state: SubscriberState, _ bounds: MemoryBounds, _ name: String, isHistory: Bool) {
-        let events = isHistory ? bounds.historyWindowEvents : bounds.windowEvents
+    private func check(
+        _ state: SubscriberState, _ bounds: MemoryBounds, _ name: String, isHistory: Bool, leased: Int = 0
+    ) {
+        let events = (isHistory ? bounds.historyWindowEvents : bounds.windowEvents) + leased
         let bytes = isHistory ? bounds.historyWindowBytes : bounds.windowBytes
         if state.held + state.reading > events {
             breach("P7: \(name) holds \(state.held) records and reads \(state.reading); the limit is \(events)")

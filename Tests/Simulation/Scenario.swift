@@ -62,7 +62,6 @@ package enum Scenario: String, CaseIterable, Sendable {
         bounds.historyWindowEvents = 4
         bounds.historyWindowBytes = 1_000
         bounds.recordBytes = 400
-        bounds.deferredMax = 12
         bounds.ledgerQueueMax = 12
         bounds.pollersMax = 2
         return bounds
