@@ -46,7 +46,7 @@ demo: release
 # The simulation (Tests/Simulation), as fast as the server itself: each seed is two histories. `make test` plays so many of
 # them in less than a minute; one that fails is printed with the command that plays it again.
 SIMULATE := .build/release/simulate
-TEST_SEEDS := 4000
+TEST_SEEDS := 1500
 
 simulate: deps
 	swift build -c release --product simulate
