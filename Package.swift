@@ -133,6 +133,21 @@ let package = Package(
             path: "Benchmarks/Scripting", swiftSettings: settings
         ),
 
+        // A broker played through by seeds: `simulate` runs many, BrokerTests some.
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "Broker", "Filtering", "Ledger", "Routes", "Events", "CFairlead",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/Simulation", swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "simulate",
+            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Tests/Simulate", swiftSettings: settings
+        ),
+
         .testTarget(
             name: "EventsTests",
             dependencies: ["Events", "CFairlead"],
@@ -192,7 +207,7 @@ let package = Package(
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "Broker", "Filtering", "Journal", "Ledger", "Routes", "Events", "CFairlead",
+                "Simulation", "Broker", "Filtering", "Journal", "Ledger", "Routes", "Events", "CFairlead",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

@@ -17,6 +17,7 @@ package final class BrokerCore {
     let engine: any Engine
     let clock: any Clock
     let log: Logger
+    package let bounds: MemoryBounds
     /// Runs work on the thread that owns this core, later.
     let post: @Sendable (@escaping @Sendable (BrokerCore) -> Void) -> Void
     /// Runs work that may block, somewhere else.
@@ -24,10 +25,10 @@ package final class BrokerCore {
     var random: SeededGenerator
     let metrics = BrokerMetrics()
 
-    var generation: Generation?
+    package internal(set) var generation: Generation?
     /// Where each topic ended when the generation took over.
     var swapEnds: [String: Offset] = [:]
-    var subscribers: [String: Subscriber] = [:]
+    package internal(set) var subscribers: [String: Subscriber] = [:]
     /// Who takes what, by topic; made anew by each generation.
     var routing: [Topic: TopicRouting] = [:]
     var ends: [Topic: TopicEnd] = [:]
@@ -54,7 +55,7 @@ package final class BrokerCore {
     var isDraining = false
     var isOutboxBusy = false
     var nextLease: UInt64
-    var pollers = 0
+    package internal(set) var pollers = 0
 
     final class TopicRouting {
         let matcher: Matcher
@@ -78,12 +79,14 @@ package final class BrokerCore {
 
     package init(
         engine: any Engine, clock: any Clock, log: Logger, seed: UInt64,
+        bounds: MemoryBounds = MemoryBounds(),
         perform: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void,
         post: @escaping @Sendable (@escaping @Sendable (BrokerCore) -> Void) -> Void
     ) {
         self.engine = engine
         self.clock = clock
         self.log = log
+        self.bounds = bounds
         self.perform = perform
         self.post = post
         random = SeededGenerator(seed: seed)

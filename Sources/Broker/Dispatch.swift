@@ -13,7 +13,7 @@ extension BrokerCore {
     /// carries it out and answers through ``settle(_:_:)``.
     func dispatch(_ subscriber: Subscriber) {
         let now = clock.now()
-        guard engine.unwritten < Limits.ledgerQueueMax else {
+        guard engine.unwritten < bounds.ledgerQueueMax else {
             // The ledger is behind: what would be settled now could not be written down in time.
             wake(subscriber, at: now + Limits.settleFlushDelay)
             return

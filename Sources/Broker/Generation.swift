@@ -35,8 +35,10 @@ package struct Generation: Sendable {
 
 extension SubscriberRoute {
     /// What the state machine needs to know of the block.
-    var stateSettings: SubscriberState.Settings {
+    func stateSettings(_ bounds: MemoryBounds) -> SubscriberState.Settings {
         var settings = SubscriberState.Settings()
+        settings.bounds = bounds
+        settings.scheduledMax = bounds.scheduledMax
         settings.ordered = ordered
         settings.retry = retry
         settings.rate = rate

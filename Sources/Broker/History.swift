@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Events
-import Ledger
+package import Events
+package import Ledger
 import Logging
 import Routes
 
@@ -11,7 +11,7 @@ extension BrokerCore {
         _ subscriber: Subscriber, id: Int64, _ details: LedgerLane.Details, _ now: Timestamp
     ) -> HistoryLane {
         let row = LedgerLane(id: id, subscriber: subscriber.name, details: details, begun: now)
-        var settings = subscriber.route.stateSettings
+        var settings = subscriber.route.stateSettings(bounds)
         settings.paused = subscriber.state.settings.paused
         let lane = HistoryLane(row, settings: settings, known: nil, deadKeys: [], now: now)
         lane.state.generation = subscriber.state.generation
@@ -34,7 +34,7 @@ extension BrokerCore {
             let details = known.lane.details
             let importEnd = details.kind == .imported ? end(of: .named(details.spans[0].topic)).offset : 0
             let lane = HistoryLane(
-                known.lane, settings: subscriber.route.stateSettings, known: known, importEnd: importEnd,
+                known.lane, settings: subscriber.route.stateSettings(bounds), known: known, importEnd: importEnd,
                 deadKeys: deadKeys[known.lane.id] ?? [], now: now)
             lane.pace.mark(lane.passed, now)
             return lane
@@ -126,7 +126,7 @@ extension BrokerCore {
             .malformed, "subscriber \"\(subscriber.name)\" doesn't take from \"\(topic)\"; it takes from: \(topics)")
     }
 
-    func replay(_ name: String, _ details: LedgerLane.Details) -> Result<HistoryProgress, Failure> {
+    package func replay(_ name: String, _ details: LedgerLane.Details) -> Result<HistoryProgress, Failure> {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
         if let refusal = refusal(of: subscriber) { return .failure(refusal) }
         let now = clock.now()
@@ -137,14 +137,14 @@ extension BrokerCore {
         return .success(progress)
     }
 
-    func runningLanes(of name: String) -> Result<[HistoryProgress], Failure> {
+    package func runningLanes(of name: String) -> Result<[HistoryProgress], Failure> {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
         let now = clock.now()
         return .success(subscriber.history.map { $0.progress(now) })
     }
 
     /// Starts nothing more of a run; what is in flight ends. The past of a new subscriber may be given up as well.
-    func cancelLane(_ name: String, _ id: Int64) -> Result<HistoryProgress?, Failure> {
+    package func cancelLane(_ name: String, _ id: Int64) -> Result<HistoryProgress?, Failure> {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
         guard let lane = subscriber.history.first(where: { $0.id == id && !$0.isCancelled }) else {
             return .success(nil)
@@ -163,7 +163,7 @@ extension BrokerCore {
     // MARK: Imports
 
     /// Goes on with the import of a file, or begins one; and the topic that its events wait in, from which offset on.
-    func beginImport(
+    package func beginImport(
         _ name: String, topic: String, file: String, expected: Int?, isFirst: Bool
     ) -> Result<(progress: HistoryProgress, topic: Topic, first: Offset), Failure> {
         guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
@@ -202,7 +202,7 @@ extension BrokerCore {
     }
 
     /// Whoever sends must know how much is in, or events would be in twice or not at all.
-    func claimImport(_ name: String, _ id: Int64, at: Int) -> Result<Void, Failure> {
+    package func claimImport(_ name: String, _ id: Int64, at: Int) -> Result<Void, Failure> {
         openImport(name, id).flatMap { lane in
             guard !lane.isAppending else {
                 return .failure(Failure(.conflict, "import \(id) is being sent by somebody else right now"))
@@ -220,7 +220,7 @@ extension BrokerCore {
     }
 
     /// An append has ended; with what is the topic's end now, where it went well.
-    func importAppended(_ name: String, _ id: Int64, end: Offset?) -> (taken: Int?, isLive: Bool) {
+    package func importAppended(_ name: String, _ id: Int64, end: Offset?) -> (taken: Int?, isLive: Bool) {
         let isLive = isLive(clock.now())
         guard let subscriber = subscribers[name], let lane = subscriber.history.first(where: { $0.id == id }) else {
             return (nil, isLive)
@@ -231,7 +231,7 @@ extension BrokerCore {
         return (lane.taken, isLive)
     }
 
-    func completeImport(_ name: String, _ id: Int64, events: Int) -> Result<HistoryProgress, Failure> {
+    package func completeImport(_ name: String, _ id: Int64, events: Int) -> Result<HistoryProgress, Failure> {
         openImport(name, id).flatMap { lane in
             guard let subscriber = subscribers[name] else { return .failure(unknownSubscriber(name)) }
             guard lane.taken == events, !lane.isAppending else {

@@ -18,9 +18,9 @@ protocol DeliveryLane: AnyObject {
 ///
 /// It has a state machine of its own, whose feeds end where the run ends, and its own positions and deferred rows in the
 /// ledger. Attempts, dead letters, state and publications are the subscriber's. Owned by the broker's thread.
-final class HistoryLane: DeliveryLane {
-    private(set) var row: LedgerLane
-    var state: SubscriberState
+package final class HistoryLane: DeliveryLane {
+    package private(set) var row: LedgerLane
+    package internal(set) var state: SubscriberState
     var isReading = false
     var share = HistoryShare()
     var turns = HistoryTurns()

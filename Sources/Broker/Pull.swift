@@ -2,7 +2,7 @@
 
 import DequeModule
 import HeapModule
-import Events
+package import Events
 import Ledger
 import Routes
 
@@ -15,7 +15,7 @@ struct WaitingPull {
 }
 
 extension BrokerCore {
-    func pull(
+    package func pull(
         _ name: String, max: Int, wait: Duration, reply: @escaping @Sendable (Result<[Lease], Failure>) -> Void
     ) -> UInt64? {
         guard let subscriber = subscribers[name] else {
@@ -31,8 +31,8 @@ extension BrokerCore {
                             + "to pull from it, give it a `pull` line in routes.conf")))
             return nil
         }
-        guard pollers < Limits.pollersMax else {
-            reply(.failure(Failure(.overloaded, "\(Limits.pollersMax) requests are waiting already; try again later")))
+        guard pollers < bounds.pollersMax else {
+            reply(.failure(Failure(.overloaded, "\(bounds.pollersMax) requests are waiting already; try again later")))
             return nil
         }
         nextLease += 1
@@ -109,7 +109,7 @@ extension BrokerCore {
 
     /// Settlements are answered at once: one that is lost costs a redelivery. An extension is written first, since its
     /// client goes by it.
-    func settleLeases(
+    package func settleLeases(
         _ name: String, _ requests: [LeaseSettlement],
         reply: @escaping @Sendable (Result<[LeaseResult], Failure>) -> Void
     ) {

@@ -47,8 +47,7 @@ extension BrokerCore {
                 }
             } else {
                 subscriber = Subscriber(
-                    route, fingerprint: fingerprint, destination: destination,
-                    state: SubscriberState(settings: route.stateSettings))
+                    route, fingerprint: fingerprint, destination: destination, bounds: bounds)
                 lives += 1
                 subscriber.life = lives
                 restore(subscriber, preparation, now)
@@ -226,7 +225,8 @@ extension BrokerCore {
 extension Preparation {
     /// Reads what a generation needs from the ledger and the journal. Blocks.
     package static func read(
-        from engine: some Engine, newcomers: [SubscriberRoute], missing: [(SubscriberRoute, [String])]
+        from engine: some Engine, newcomers: [SubscriberRoute], missing: [(SubscriberRoute, [String])],
+        bounds: MemoryBounds = MemoryBounds()
     ) throws(Failure) -> Preparation {
         var preparation = Preparation()
         try engine.adopt(newcomers.flatMap { [$0.name] + ($0.was.map { [$0] } ?? []) })
@@ -234,7 +234,7 @@ extension Preparation {
         for route in newcomers {
             if let old = route.was { try engine.rename(old, to: route.name) }
             let ledger = try engine.load(
-                route.name, scheduledMax: route.ordered ? Int.max : Limits.scheduledMax)
+                route.name, scheduledMax: route.ordered ? Int.max : bounds.scheduledMax)
             preparation.ledgers[route.name] = ledger
             preparation.leases[route.name] = try ledger.leases.map { row throws(Failure) in
                 (row, try deliveries(of: row, from: engine))

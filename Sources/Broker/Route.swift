@@ -36,7 +36,7 @@ extension BrokerCore {
 
     /// Records of `topic` up to `end` are durable but were not kept in memory: there were too many at once.
     /// Whoever is live falls behind and reads them.
-    func routeMissed(_ topic: Topic, end: Offset) {
+    package func routeMissed(_ topic: Topic, end: Offset) {
         let topicEnd = self.end(of: topic)
         guard end > topicEnd.offset else { return }
         let missedFrom = topicEnd.offset
@@ -48,7 +48,7 @@ extension BrokerCore {
         }
     }
 
-    func end(of topic: Topic) -> TopicEnd {
+    package func end(of topic: Topic) -> TopicEnd {
         if let end = ends[topic] { return end }
         let end = TopicEnd(topic: topic, offset: engine.bounds(of: topic).end)
         ends[topic] = end

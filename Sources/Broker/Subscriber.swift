@@ -3,23 +3,24 @@
 import CoreMetrics
 import DequeModule
 import HeapModule
-import Events
+package import Events
 import Filtering
 import Ledger
 import Routes
 
 /// A subscriber as the broker runs it: its state machine, and what drives it. Owned by the broker's thread; it stays
 /// the same object over reloads.
-final class Subscriber {
-    let name: String
+package final class Subscriber {
+    package let name: String
     var route: SubscriberRoute
-    var fingerprint: String
+    package internal(set) var fingerprint: String
     /// Tells it from one of the same name that was removed before.
     var life = 0
-    var state: SubscriberState
+    package internal(set) var state: SubscriberState
+    private let bounds: MemoryBounds
     /// Runs of history beside what is live, the oldest first.
-    var history: [HistoryLane] = []
-    var destination: (any Destination)?
+    package internal(set) var history: [HistoryLane] = []
+    package internal(set) var destination: (any Destination)?
     var leases = LeaseTable()
     var waitingPulls: Deque<WaitingPull> = []
     /// Since when and why it stands still, over reloads and restarts, until somebody resumes it.
@@ -67,12 +68,13 @@ final class Subscriber {
         var dead = 0
     }
 
-    init(_ route: SubscriberRoute, fingerprint: String, destination: (any Destination)?, state: SubscriberState) {
+    init(_ route: SubscriberRoute, fingerprint: String, destination: (any Destination)?, bounds: MemoryBounds) {
         name = route.name
+        self.bounds = bounds
         self.route = route
         self.fingerprint = fingerprint
         self.destination = destination
-        self.state = state
+        state = SubscriberState(settings: route.stateSettings(bounds))
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
         metrics = SubscriberMetrics(subscriber: route.name)
@@ -99,10 +101,9 @@ final class Subscriber {
     }
 
     func applySettings() {
-        var settings = route.stateSettings
+        var settings = route.stateSettings(bounds)
         settings.paused =
-            settings.paused || pause != nil || standstills[.quarantine] != nil
-            || standstills[.gone] != nil
+            settings.paused || pause != nil || standstills[.quarantine] != nil || standstills[.gone] != nil
         state.update(settings)
         for lane in history where !lane.isCancelled { lane.applySettings(settings) }
     }

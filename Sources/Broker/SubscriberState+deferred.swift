@@ -20,7 +20,7 @@ extension SubscriberState {
             max = 1
         }
         defer { if breaker.isOpen { isReadingProbe = !due.isEmpty } }
-        while due.count < max, let next = dueTimes.min, next.time <= now {
+        while due.count < max, readable > 0, let next = dueTimes.min, next.time <= now {
             dueTimes.removeMin()
             guard let entry = deferred[next.id], entry.due == next.time, !entry.isUnderway else { continue }
             deferred[next.id]!.isUnderway = true

@@ -64,12 +64,8 @@ extension SubscriberState {
         shelf.count += 1
     }
 
-    var canReadScheduled: Bool {
-        held + reading < Limits.windowEvents && heldBytes < Limits.windowBytes
-    }
-
     mutating func takeScheduled(now: Timestamp, max: Int, _ due: inout [(id: DeliveryID, deadLetter: Int64?)]) {
-        while due.count < max, canReadScheduled, let next = schedule.min, next.time <= now {
+        while due.count < max, readable > 0, let next = schedule.min, next.time <= now {
             schedule.removeMin()
             // It may have been leased before a restart.
             guard let entry = deferred[next.id], entry.isScheduled, !entry.isUnderway else { continue }

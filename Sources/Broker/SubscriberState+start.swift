@@ -84,7 +84,9 @@ extension SubscriberState {
     package func wake(now: Timestamp, canStart: Bool = true) -> Timestamp? {
         guard !settings.paused else { return nil }
         let isAnythingReady = !(ready.isEmpty && retries.isEmpty)
-        var wake = dueTimes.min?.time
+        // What is due waits for room, which comes with the next settlement.
+        let mayRead = readable > 0
+        var wake = mayRead ? dueTimes.min?.time : nil
         switch breaker.stand(now: now) {
         case .everything: break
         // Retries stay where they are: see `takeDue`.
@@ -95,7 +97,7 @@ extension SubscriberState {
         func consider(_ time: Timestamp?) {
             if let time { wake = wake.map { min($0, time) } ?? time }
         }
-        if canReadScheduled { consider(schedule.min?.time) }
+        if mayRead { consider(schedule.min?.time) }
         if settings.deliverAfter != nil {
             for feed in feeds.values { if let time = feed.notBefore, time > now { consider(time) } }
         }

@@ -33,6 +33,7 @@ package struct SubscriberState {
         package var ttl: Duration?
         /// Scheduled deliveries held in memory.
         package var scheduledMax = Limits.scheduledMax
+        package var bounds = MemoryBounds()
         /// It takes what lies in the past, beside a live one: nothing of it waits for a batch's interval, and it holds less.
         package var isHistory = false
         /// What it delivers is marked as a replay.
@@ -61,7 +62,7 @@ package struct SubscriberState {
     /// Where the schedule in memory ends and what is only in the ledger begins.
     var shelf = Shelf()
     /// Deferred deliveries whose record is being read.
-    var reading = 0
+    package internal(set) var reading = 0
     /// In flight, and to be dropped: their time was over before they could start.
     var overdue: [DeliveryID] = []
     /// Keys of an ordered subscriber that have something in flight, deferred or dead.
@@ -74,7 +75,7 @@ package struct SubscriberState {
     var isReadingProbe = false
     /// Records held in memory, and their bytes.
     package internal(set) var held = 0
-    var heldBytes = 0
+    package internal(set) var heldBytes = 0
 
     package struct Deferred: Sendable {
         /// Attempts made so far.
@@ -153,9 +154,21 @@ package struct SubscriberState {
     package mutating func reopenBreaker(now: Timestamp) -> Bool { breaker.reopen(now: now) }
 
     package var hasRoom: Bool {
-        held < (settings.isHistory ? Limits.historyWindowEvents : Limits.windowEvents)
-            && heldBytes < (settings.isHistory ? Limits.historyWindowBytes : Limits.windowBytes)
-            && deferred.count - (settings.isHistory ? 0 : schedule.count) < Limits.deferredMax
+        held + reading < window.events && heldBytes < window.bytes
+            && deferred.count - (settings.isHistory ? 0 : schedule.count) < settings.bounds.deferredMax
+    }
+
+    private var window: (events: Int, bytes: Int) {
+        settings.isHistory
+            ? (settings.bounds.historyWindowEvents, settings.bounds.historyWindowBytes)
+            : (settings.bounds.windowEvents, settings.bounds.windowBytes)
+    }
+
+    /// How many deferred records may be asked for now. How large they are is known when they are there.
+    var readable: Int {
+        guard heldBytes < window.bytes else { return 0 }
+        let largest = Swift.max(1, (window.bytes - heldBytes) / settings.bounds.recordBytes)
+        return Swift.max(0, min(window.events - held, largest) - reading)
     }
 
     /// Takes those records of `batch` whose places `matching` names (ascending), as long as there is room. Records

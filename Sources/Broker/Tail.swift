@@ -29,8 +29,8 @@ extension BrokerCore {
             read(topic, from: from, max: max, reply: reply)
             return nil
         }
-        guard pollers < Limits.pollersMax, !isDraining else {
-            reply(.failure(Failure(.overloaded, "\(Limits.pollersMax) requests are waiting already; try again later")))
+        guard pollers < bounds.pollersMax, !isDraining else {
+            reply(.failure(Failure(.overloaded, "\(bounds.pollersMax) requests are waiting already; try again later")))
             return nil
         }
         let until = clock.now() + min(wait, Limits.pollWaitMax)

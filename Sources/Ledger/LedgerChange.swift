@@ -47,10 +47,9 @@ package struct LedgerChange: Sendable {
     }
 
     /// Losing it to a power cut must not go unnoticed by the outside: its events may be out, its dead letters seen.
-    var isDurable: Bool {
+    package var isDurable: Bool {
         needsSync || stateVersion != nil || pause != nil || !standstills.isEmpty || !publications.isEmpty
-            || !dead.isEmpty
-            || !redriven.isEmpty || !resolved.isEmpty
+            || !dead.isEmpty || !redriven.isEmpty || !resolved.isEmpty
     }
 
     /// Bytes it holds in memory, about.

@@ -3,6 +3,7 @@
 import Events
 import Routes
 import Synchronization
+import Simulation
 import Testing
 
 @testable import Broker
@@ -41,7 +42,7 @@ struct BackpressureTests {
         let simulation = BrokerSimulation(seed: 2, table: Self.table(pulling: false), failure: 0)
         #expect(simulation.run(allowFailures: false))
         simulation.engine.with { state in
-            state.commits += Array(repeating: SimulatedEngine.Pending(), count: Limits.ledgerQueueMax)
+            state.commits += Array(repeating: .removal([]), count: Limits.ledgerQueueMax)
         }
         simulation.publish("in", key: "k", count: 5)
         let (batch, done) = try #require(simulation.engine.finishAppend())

@@ -3,13 +3,14 @@
 import Events
 import Ledger
 import Routes
+import Simulation
 import Testing
 
 @testable import Broker
 
 struct HistoryTests {
     private func simulation(_ seed: UInt64) -> BrokerSimulation {
-        BrokerSimulation(seed: seed, table: PromiseTests.table, failure: 0)
+        BrokerSimulation(seed: seed, table: SimulatedTables.table, failure: 0)
     }
 
     private func publish(_ count: Int, to simulation: BrokerSimulation) {
@@ -21,7 +22,7 @@ struct HistoryTests {
         let simulation = simulation(seed)
         publish(200, to: simulation)
         #expect(simulation.run(allowFailures: false))
-        simulation.add(PromiseTests.subscriber("late", from: "in"))
+        simulation.add(SimulatedTables.subscriber("late", from: "in"))
         for _ in 0..<40 {
             publish(1, to: simulation)
             for _ in 0..<(simulation.random.next() % 20) { simulation.step(allowFailures: false) }
@@ -39,7 +40,7 @@ struct HistoryTests {
         let simulation = simulation(1)
         publish(400, to: simulation)
         #expect(simulation.run(allowFailures: false))
-        simulation.add(PromiseTests.subscriber("late", from: "in"))
+        simulation.add(SimulatedTables.subscriber("late", from: "in"))
         publish(1, to: simulation)
         #expect(simulation.run(allowFailures: false))
         let late = simulation.delivered["late"] ?? []
@@ -51,7 +52,7 @@ struct HistoryTests {
         let simulation = simulation(2)
         publish(60, to: simulation)
         #expect(simulation.run(allowFailures: false))
-        simulation.add(PromiseTests.subscriber("late", from: "in", ordered: true))
+        simulation.add(SimulatedTables.subscriber("late", from: "in", ordered: true))
         publish(60, to: simulation)
         #expect(simulation.run(allowFailures: false))
         #expect(simulation.engine.with { $0.disk.lanes.isEmpty })
@@ -103,7 +104,7 @@ struct HistoryTests {
     }
 
     @Test func aSubscriberThatRefusesReplaysIsSaidToAndSoIsOneWithTooMany() throws {
-        var table = PromiseTests.table
+        var table = SimulatedTables.table
         table.subscribers[0].refusesReplay = true
         let simulation = BrokerSimulation(seed: 5, table: table, failure: 0)
         publish(10, to: simulation)

@@ -2,6 +2,7 @@
 
 import Events
 import Ledger
+import Simulation
 import Testing
 
 @testable import Broker

@@ -3,6 +3,7 @@
 import Events
 import Ledger
 import Routes
+import Simulation
 import Testing
 
 @testable import Broker

@@ -7,6 +7,7 @@ import Journal
 import Ledger
 import Logging
 import Routes
+import Simulation
 import Testing
 
 /// A broker on a real journal and a real ledger, in a folder of its own, that can be stopped and started again. Time is

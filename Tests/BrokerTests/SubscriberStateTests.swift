@@ -2,6 +2,7 @@
 
 import Events
 import Routes
+import Simulation
 import Testing
 
 @testable import Broker
