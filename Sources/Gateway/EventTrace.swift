@@ -99,9 +99,12 @@ package struct GenerationSummary: Hashable, Sendable {
     package var verdict: String
     package var changes: [String]
     package var isRunning: Bool
+    /// The generation whose files it has, where it was gone back to.
+    package var origin: Int?
 
     package init(
-        number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, changes: [String], isRunning: Bool
+        number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, changes: [String],
+        isRunning: Bool, origin: Int? = nil
     ) {
         self.number = number
         self.hash = hash
@@ -110,5 +113,6 @@ package struct GenerationSummary: Hashable, Sendable {
         self.verdict = verdict
         self.changes = changes
         self.isRunning = isRunning
+        self.origin = origin
     }
 }

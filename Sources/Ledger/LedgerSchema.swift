@@ -12,7 +12,7 @@ enum LedgerSchema {
         "position", "deferred", "dead", "state", "state_usage", "attempt", "passed", "lease", "pause", "orphan", "lane",
     ]
 
-    static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file"]
+    static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file", "reload_attempt"]
 
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
@@ -201,6 +201,18 @@ enum LedgerSchema {
                     );
                     CREATE INDEX lane_subscriber ON lane (subscriber, state);
                     ALTER TABLE dead ADD COLUMN lane INTEGER;
+                    """)
+        }
+        migrator.registerMigration("reload attempts") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE reload_attempt (
+                      id INTEGER PRIMARY KEY AUTOINCREMENT,
+                      time INTEGER NOT NULL,
+                      "trigger" TEXT NOT NULL,
+                      verdict TEXT NOT NULL,
+                      details TEXT NOT NULL
+                    );
                     """)
         }
         return migrator
