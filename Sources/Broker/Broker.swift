@@ -14,9 +14,9 @@ package final class Broker: Sendable {
     let engine: any Engine
     let clock: any Clock
     let log: Logger
-    private let thread: BrokerThread
+    let thread: BrokerThread
     private let topics = PublishedTopics()
-    private let isDraining = Atomic(false)
+    let isDraining = Atomic(false)
     /// Bytes of batches that were posted to be routed and have not been; bounds memory when routing can't keep up.
     private let routingBytes = Atomic(0)
     private let started: Timestamp
@@ -25,9 +25,10 @@ package final class Broker: Sendable {
     private let keeping = Mutex(KeepSettings())
     /// Topics of which `unless unsettled` keeps more than `retain` says, and for whom.
     let held = Mutex<[Topic: String]>([:])
-    private let reloads = Mutex<[Task<Void, Never>]>([])
-    /// The one stop there is, once somebody has asked for it.
-    private let stopping = Mutex<Task<Void, Never>?>(nil)
+    /// What reloads have replaced and is still ending.
+    let retired = RetiredDestinations()
+    /// The one end there is, once somebody has asked for it.
+    let ending = Mutex(Ending())
 
     package init(engine: any Engine, clock: any Clock, log: Logger) {
         self.engine = engine
@@ -66,56 +67,38 @@ package final class Broker: Sendable {
 
     /// Takes over a generation that is completely built. Returns when it is in force; what it replaced is stopped
     /// in the background, within its own deadlines.
-    package func apply(_ generation: Generation) async throws(Failure) {
+    ///
+    /// - Parameter decide: the last chance to refuse, and the place to write down what is about to happen; may block.
+    /// - Throws: nothing has changed then.
+    package func apply(
+        _ generation: Generation, decide: @escaping @Sendable () throws(Failure) -> Void = {}
+    ) async throws(Failure) {
         let table = generation.table
-        try await blocking { () throws(Failure) in try self.engine.declare(table.topics) }
+        try await blocking { () throws(Failure) in
+            try self.engine.declare(table.topics)
+            try decide()
+        }
+        // At most two generations live: what the one before the last left behind ends now.
+        await retired.hurry()
         let (newcomers, missing) = await on { core in (core.newcomers(in: table), core.missingFeeds(in: table)) }
         let preparation = try await blocking { () throws(Failure) in
             try Preparation.read(from: self.engine, newcomers: newcomers, missing: missing)
         }
-        let stopping = await on { core in core.apply(generation, preparation) }
+        let replaced = await on { core -> (generation: Int, stopping: [(any Destination, StopReason)])? in
+            core.isDraining ? nil : (core.generation?.number ?? 0, core.apply(generation, preparation))
+        }
+        guard let replaced else { throw Failure(.overloaded, "fairlead is shutting down") }
         keeping.withLock { $0 = table.keep }
-        try await blocking { () throws(Failure) in try self.engine.setRunning(Set(table.subscribers.map(\.name))) }
         topics.replace(table.topics.filter { !Topic.named($0.name).isSystem })
         fillDedupeWindows()
-        guard !stopping.isEmpty else { return }
-        let task = Task {
-            await withTaskGroup { group in
-                for (destination, reason) in stopping {
-                    group.addTask { await destination.stop(reason, deadline: Limits.stopDeadline) }
-                }
+        retired.add(replaced.stopping, of: replaced.generation)
+        do {
+            try await blocking { () throws(Failure) in
+                try self.engine.setRunning(Set(table.subscribers.map(\.name)))
             }
-        }
-        reloads.withLock { $0.append(task) }
-    }
-
-    /// Stops accepting and starting, lets what is in flight finish within `deadline`, writes everything down. Asked a
-    /// second time it waits for the first, whose deadline counts.
-    package func stop(deadline: Duration) async {
-        let task = stopping.withLock { stopping in
-            let task = stopping ?? Task { await self.finish(within: deadline) }
-            stopping = task
-            return task
-        }
-        await task.value
-    }
-
-    private func finish(within deadline: Duration) async {
-        isDraining.store(true, ordering: .relaxed)
-        let destinations = await on { core in core.drain() }
-        for task in reloads.withLock({ $0 }) { await task.value }
-        await withTaskGroup { group in
-            for destination in destinations {
-                group.addTask { await destination.stop(.shutdown, deadline: deadline) }
-            }
-        }
-        await on { core in core.flushAllPositions(core.clock.now()) }
-        await thread.stop()
-        await withCheckedContinuation { continuation in
-            disk.async { [engine] in
-                engine.close()
-                continuation.resume()
-            }
+        } catch {
+            // It is in force all the same, and this is written when the disk works again.
+            log.error("Which subscribers run isn't written down yet", metadata: ["error": "\(error)"])
         }
     }
 
@@ -268,6 +251,7 @@ package final class Broker: Sendable {
     package func status() async -> BrokerStatus {
         let started = started
         var status = await on { core in core.status(started: started) }
+        status.ending = retired.generations
         do {
             status.orphans = try await orphans()
         } catch {

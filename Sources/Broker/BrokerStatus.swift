@@ -63,6 +63,8 @@ package struct BrokerStatus: Sendable {
     package var subscribers: [SubscriberStatus]
     /// Subscribers that are known from before and in no configuration.
     package var orphans: [OrphanStatus] = []
+    /// Generations that were replaced and of which something is still under way.
+    package var ending: [Int] = []
 }
 
 package struct OrphanStatus: Hashable, Sendable {

@@ -31,6 +31,10 @@ extension BrokerCore {
                             + "to pull from it, give it a `pull` line in routes.conf")))
             return nil
         }
+        guard !isDraining else {
+            reply(.failure(Failure(.overloaded, "fairlead is shutting down; pull again when it is back")))
+            return nil
+        }
         guard pollers < bounds.pollersMax else {
             reply(.failure(Failure(.overloaded, "\(bounds.pollersMax) requests are waiting already; try again later")))
             return nil

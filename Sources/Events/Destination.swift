@@ -10,7 +10,8 @@ package protocol Destination: AnyObject, Sendable {
     func start(settle: @escaping @Sendable (Settlements) -> Void)
 
     /// Finishes what is running within `deadline`, then gives the rest back as `returned`. When this is back,
-    /// no further answer comes and nothing of the destination runs any more.
+    /// no further answer comes and nothing of the destination runs any more. May be asked again with another deadline:
+    /// the earlier one counts.
     func stop(_ reason: StopReason, deadline: Duration) async
 }
 

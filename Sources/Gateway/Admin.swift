@@ -8,7 +8,7 @@ import Hummingbird
 /// What is running, and the switches on it.
 struct Admin: Sendable {
     let broker: any BrokerSurface
-    let reload: @Sendable () async -> ReloadVerdict
+    let config: @Sendable () async -> ConfigStatus
     let plan: @Sendable () async -> PlanVerdict
     let plugins: @Sendable () async -> [PluginStatus]
     let clock: any Events.Clock
@@ -19,9 +19,12 @@ struct Admin: Sendable {
     func snapshot() async -> [UInt8] {
         let status = await broker.status()
         let plugins = await plugins()
+        let config = await config()
         let now = clock.now()
         return JSONWriter.object { json in
             json.field("generation", status.generation)
+            json.object("config") { config.write(to: &$0) }
+            json.array("ending") { json in for generation in status.ending { json.value(generation) } }
             json.field("started", status.started)
             json.field("time", now)
             Self.write(status.topics, to: &json)
@@ -80,40 +83,12 @@ struct Admin: Sendable {
         return Response(status: .noContent)
     }
 
-    /// Answers when the verdict is there: 200 applied, 422 refused, 409 needs a restart.
-    func reload(_ exchange: Exchange) async throws -> Response {
-        switch await reload() {
-        case .applied(let generation, let changes):
-            return .json { json in
-                json.field("generation", generation)
-                json.array("changes") { json in
-                    for change in changes { json.value(change) }
-                }
-            }
-        case .refused(let diagnostics): throw Self.refusal(diagnostics)
-        case .restartNeeded(let diagnostics):
-            var problem = Problem(
-                .conflict, type: "restart-needed", title: "Restart needed",
-                detail: diagnostics.first ?? "a change needs a restart; the running configuration goes on")
-            problem.diagnostics = diagnostics
-            throw problem
-        }
-    }
-
     /// What a reload would do now: 200 with the plan, 422 refused.
     func plan(_ exchange: Exchange) async throws -> Response {
         switch await plan() {
         case .planned(let plan): return .json { plan.write(to: &$0) }
-        case .refused(let diagnostics): throw Self.refusal(diagnostics)
+        case .refused(let diagnostics): throw Problem.reloadRefused(diagnostics)
         }
-    }
-
-    private static func refusal(_ diagnostics: [String]) -> Problem {
-        var problem = Problem(
-            .unprocessableContent, type: "reload-refused", title: "Reload refused",
-            detail: diagnostics.first ?? "the new configuration has errors; the running one goes on")
-        problem.diagnostics = diagnostics
-        return problem
     }
 
     private static func write(_ topics: [TopicStatus], to json: inout JSONWriter) {
@@ -182,16 +157,6 @@ struct Admin: Sendable {
             }
         }
     }
-}
-
-/// How a reload ended.
-package enum ReloadVerdict: Hashable, Sendable {
-    /// The new generation runs; `changes` name what it changed, in words.
-    case applied(generation: Int, changes: [String])
-    /// Everything is as it was. The texts say why.
-    case refused(diagnostics: [String])
-    /// Everything is as it was. The texts name what only a restart can change.
-    case restartNeeded(diagnostics: [String])
 }
 
 package struct PluginStatus: Hashable, Sendable {

@@ -8,6 +8,7 @@ import Hummingbird
 struct EventLookup: Sendable {
     let why: @Sendable (_ id: String, _ source: String?, _ topic: String?) async throws(Failure) -> EventTrace?
     let generations: @Sendable (_ limit: Int) async throws(Failure) -> [GenerationSummary]
+    let attempts: @Sendable (_ limit: Int) async throws(Failure) -> [ReloadAttemptSummary]
 
     func event(_ exchange: Exchange) async throws -> Response {
         let trace = try await find(exchange)
@@ -22,6 +23,7 @@ struct EventLookup: Sendable {
     func list(_ exchange: Exchange) async throws -> Response {
         let limit = try exchange.integer("limit", default: Limits.pageDefault, max: Limits.pageMax)
         let generations = try await generations(limit)
+        let attempts = try await attempts(limit)
         return .json { json in
             json.array("generations") { json in
                 for generation in generations {
@@ -32,6 +34,7 @@ struct EventLookup: Sendable {
                         json.field("trigger", generation.trigger)
                         json.field("verdict", generation.verdict)
                         json.field("running", generation.isRunning)
+                        json.field("origin", ifPresent: generation.origin)
                         json.array("changes") { json in for change in generation.changes { json.value(change) } }
                         json.array("versions") { json in
                             for (subscriber, version) in generation.versions.sorted(by: { $0.key < $1.key }) {
@@ -43,6 +46,9 @@ struct EventLookup: Sendable {
                         }
                     }
                 }
+            }
+            json.array("refused") { json in
+                for attempt in attempts { json.object { attempt.write(to: &$0) } }
             }
         }
     }

@@ -101,10 +101,12 @@ package struct GenerationSummary: Hashable, Sendable {
     package var isRunning: Bool
     /// The version of each subscriber's plugin, where that has one.
     package var versions: [String: String]
+    /// The generation whose files it has, where it was gone back to.
+    package var origin: Int?
 
     package init(
         number: Int, hash: String, time: Timestamp, trigger: String, verdict: String, changes: [String],
-        isRunning: Bool, versions: [String: String] = [:]
+        isRunning: Bool, versions: [String: String] = [:], origin: Int? = nil
     ) {
         self.number = number
         self.hash = hash
@@ -114,5 +116,6 @@ package struct GenerationSummary: Hashable, Sendable {
         self.changes = changes
         self.isRunning = isRunning
         self.versions = versions
+        self.origin = origin
     }
 }

@@ -40,25 +40,33 @@ package final class Gateway: Service, CustomStringConvertible {
 
     /// - Parameters:
     ///   - access: who may do what.
-    ///   - reload: does what SIGHUP does, and comes back with its verdict.
+    ///   - reload: does what SIGHUP does, within a time where one is given, and comes back with its verdict.
+    ///   - rollback: goes back to a generation, the one before where none is given, likewise.
+    ///   - config: how the running configuration stands, for `/v1/status`.
     ///   - plan: what a reload would do, for `/v1/plan`.
     ///   - plugins: what is loaded, for `/v1/plugins`.
     ///   - why: what became of the newest event with an id, a source and in a topic where given, for `/v1/events`.
     ///   - generations: those that were loaded, the newest first, for `/v1/generations`.
     ///   - difference: what a generation's files and those of another, or of the one before it, differ in.
     ///   - routes: what is routed where, for `/v1/routing`; nil while the server starts.
+    ///   - attempts: reloads that did not take effect, the newest first, for the same.
     ///   - obstacle: what keeps the server from taking work, for `/readyz`; nil where nothing does.
     ///   - prometheus: what `/metrics` shows, and what the gateway counts with.
     package init(
         broker: any BrokerSurface, settings: Settings, prometheus: PrometheusMetrics, logger: Logger,
         clock: any Events.Clock = SystemClock(), access: AccessControl = AccessControl(),
-        reload: @escaping @Sendable () async -> ReloadVerdict,
+        reload: @escaping @Sendable (Duration?) async -> ReloadVerdict,
+        rollback: @escaping @Sendable (Int?, Duration?) async -> ReloadVerdict = { _, _ in
+            .refused(diagnostics: ["nothing is kept to go back to"])
+        },
+        config: @escaping @Sendable () async -> ConfigStatus = { ConfigStatus() },
         plan: @escaping @Sendable () async -> PlanVerdict = { .planned(ReloadPlan()) },
         plugins: @escaping @Sendable () async -> [PluginStatus] = { [] },
         why: @escaping @Sendable (String, String?, String?) async throws(Failure) -> EventTrace? = { _, _, _ in nil },
         generations: @escaping @Sendable (Int) async throws(Failure) -> [GenerationSummary] = { _ in [] },
         difference: @escaping @Sendable (Int, Int?) async throws(Failure) -> GenerationDifference? = { _, _ in nil },
         routes: @escaping @Sendable () async -> RunningRoutes? = { nil },
+        attempts: @escaping @Sendable (Int) async throws(Failure) -> [ReloadAttemptSummary] = { _ in [] },
         obstacle: @escaping @Sendable () async -> String? = { nil }
     ) {
         self.settings = settings
@@ -71,8 +79,9 @@ package final class Gateway: Service, CustomStringConvertible {
         let dead = DeadLetters(broker: broker)
         let states = PluginStates(broker: broker)
         let histories = Histories(broker: broker, clock: clock)
-        let admin = Admin(broker: broker, reload: reload, plan: plan, plugins: plugins, clock: clock)
-        let lookup = EventLookup(why: why, generations: generations)
+        let admin = Admin(broker: broker, config: config, plan: plan, plugins: plugins, clock: clock)
+        let reloads = Reloads(reload: reload, rollback: rollback)
+        let lookup = EventLookup(why: why, generations: generations, attempts: attempts)
         let differences = GenerationDifferences(difference: difference)
         let graph = RoutingGraph(routes: routes)
         let search = EventSearch(broker: broker, clock: clock)
@@ -114,7 +123,8 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.post, "/v1/subscribers/{name}/pause", needs: .admin, admin.pause),
             Endpoint(.post, "/v1/subscribers/{name}/resume", needs: .admin, admin.resume),
             Endpoint(.delete, "/v1/subscribers/{name}", needs: .admin, admin.forget),
-            Endpoint(.post, "/v1/reload", needs: .admin, admin.reload),
+            Endpoint(.post, "/v1/reload", needs: .admin, reloads.reload),
+            Endpoint(.post, "/v1/rollback", needs: .admin, reloads.rollback),
             Endpoint(.get, "/v1/plan", needs: .read, admin.plan),
             Endpoint(.get, "/v1/generations", needs: .read, lookup.list),
             Endpoint(.get, "/v1/generations/{number}/diff", needs: .admin, differences.show),
@@ -161,6 +171,10 @@ package final class Gateway: Service, CustomStringConvertible {
                     maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax)))
         return settings.tls?.server(around: plain) ?? plain
     }
+
+    /// `/readyz` says no from now on; everything else is answered as before, so that whoever sends work here goes elsewhere
+    /// before the listener closes.
+    package func beginStop() { draining.begin() }
 
     /// - Throws: where the address can't be listened on.
     package func run() async throws {

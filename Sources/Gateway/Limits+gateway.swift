@@ -58,6 +58,9 @@ extension Limits {
     /// Bytes of an endpoint's answer that go into the reason of a failed attempt.
     static let webhookExcerptBytesMax = 200
 
+    /// The longest that a reload may be given: whoever waits that long has found a plugin that must be mended.
+    package static let reloadWaitMax: Duration = .seconds(600)
+
     /// Values of one metric's labels; beyond that a bug is making labels of data, and further series are not kept.
     static let seriesMax = 10_000
 }

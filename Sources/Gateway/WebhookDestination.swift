@@ -26,7 +26,7 @@ package final class WebhookDestination: Destination {
         var nextRun = 0
         var consent: Consent
         var isStopping = false
-        var whenIdle: CheckedContinuation<Void, Never>?
+        var whenIdle: [CheckedContinuation<Void, Never>] = []
     }
 
     private enum Consent {
@@ -107,14 +107,14 @@ package final class WebhookDestination: Destination {
         let (settle, idle) = state.withLock { state in
             // Given back already, where stopping took too long: answered once, never twice.
             guard state.running.removeValue(forKey: run) != nil else {
-                return (nil as (@Sendable (Settlements) -> Void)?, nil as CheckedContinuation<Void, Never>?)
+                return (nil as (@Sendable (Settlements) -> Void)?, [] as [CheckedContinuation<Void, Never>])
             }
-            guard state.running.isEmpty else { return (state.settle, nil) }
-            defer { state.whenIdle = nil }
+            guard state.running.isEmpty else { return (state.settle, []) }
+            defer { state.whenIdle = [] }
             return (state.settle, state.whenIdle)
         }
         settle?(Self.settlements(of: deliveries, ended))
-        idle?.resume()
+        for continuation in idle { continuation.resume() }
         startWaiting()
     }
 
@@ -194,7 +194,7 @@ package final class WebhookDestination: Destination {
     private func whenIdle() async {
         await withCheckedContinuation { continuation in
             let isIdle = state.withLock { state in
-                if !state.running.isEmpty { state.whenIdle = continuation }
+                if !state.running.isEmpty { state.whenIdle.append(continuation) }
                 return state.running.isEmpty
             }
             if isIdle { continuation.resume() }
@@ -206,14 +206,14 @@ package final class WebhookDestination: Destination {
         let (running, idle) = state.withLock { state in
             defer {
                 state.running = [:]
-                state.whenIdle = nil
+                state.whenIdle = []
             }
             return (Array(state.running.values), state.whenIdle)
         }
         for run in running { run.task.cancel() }
         giveBack(running.flatMap(\.deliveries))
         for run in running { await run.task.value }
-        idle?.resume()
+        for continuation in idle { continuation.resume() }
     }
 
     private func giveBack(_ deliveries: [Delivery]) {

@@ -3,6 +3,7 @@
 package import Events
 import Foundation
 import GRDB
+import Logging
 
 /// One loaded configuration, as remembered.
 package struct LedgerGeneration: Hashable, Sendable {
@@ -16,6 +17,9 @@ package struct LedgerGeneration: Hashable, Sendable {
     package var verdict: String
     package var details: Details
 
+    /// The verdict of one that is about to take over; one that still has it later never did.
+    package static let applying = "applying"
+
     /// What else is kept, as JSON.
     package struct Details: Hashable, Codable, Sendable {
         /// What it changed, in words.
@@ -28,6 +32,8 @@ package struct LedgerGeneration: Hashable, Sendable {
         package var config = ""
         /// Where the plugins are.
         package var plugins = ""
+        /// The generation whose files these are, where it was gone back to.
+        package var origin: Int?
         /// Hashes of the contents by path: routes.conf, includes, plugins.
         package var files: [String: String] = [:]
 
@@ -48,10 +54,12 @@ package struct LedgerGeneration: Hashable, Sendable {
 
 extension Ledger {
     /// `contents` by hash: those that the ledger doesn't have yet are kept. Blocks.
+    ///
+    /// - Throws: where the ledger's disk fails. It is written then when the disk works again, unless it is forgotten.
     package func recordGeneration(
         _ generation: LedgerGeneration, contents: [String: [UInt8]] = [:]
     ) throws(Failure) {
-        try perform(isDurable: true) { db in
+        try perform(isDurable: true, timeout: Limits.reloadWriteTimeout) { db in
             let details = String(decoding: try JSONEncoder().encode(generation.details), as: UTF8.self)
             for (hash, bytes) in contents {
                 try db.execute(
@@ -70,6 +78,17 @@ extension Ledger {
         }
     }
 
+    /// One that did not take over after all; done in the writer's order, so also where recording it is still to come.
+    package func forgetGeneration(_ number: Int) {
+        let job = Job(isDurable: true, isAlone: false) { db in
+            try db.execute(sql: "DELETE FROM generation WHERE number = ?", arguments: [number])
+        } then: { [log] failure in
+            guard let failure else { return }
+            log.error("A generation that did not take over stays listed", metadata: ["error": "\(failure)"])
+        }
+        _ = enqueue(job)
+    }
+
     /// Newest first. Blocks.
     package func generations(limit: Int) throws(Failure) -> [LedgerGeneration] {
         try read { db in
@@ -84,6 +103,19 @@ extension Ledger {
         try read { db in
             try Row.fetchOne(db, sql: "\(Self.generationColumns) WHERE number = ?", arguments: [number])
                 .map(Self.generation)
+        }
+    }
+
+    /// The newest below `number` that took over and whose files are others than those with `hash`. Blocks.
+    package func generation(before number: Int, otherThan hash: String) throws(Failure) -> LedgerGeneration? {
+        try read { db in
+            try Row.fetchOne(
+                db,
+                sql: """
+                    \(Self.generationColumns) WHERE number < ? AND hash <> ? AND verdict <> ?
+                    ORDER BY number DESC LIMIT 1
+                    """, arguments: [number, hash, LedgerGeneration.applying]
+            ).map(Self.generation)
         }
     }
 

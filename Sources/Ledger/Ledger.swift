@@ -269,9 +269,11 @@ package final class Ledger: Sendable {
         queue.withLock { Pressure(changes: $0.waiting.count + $0.inTransaction, bytes: $0.bytes) }
     }
 
-    /// Runs `body` in the writer's order and waits for it.
+    /// Runs `body` in the writer's order and waits for it. Where `timeout` passes first, it is still run when the disk works
+    /// again.
     func perform<Value: Sendable>(
-        isDurable: Bool, isAlone: Bool = false, _ body: @escaping @Sendable (Database) throws -> Value,
+        isDurable: Bool, isAlone: Bool = false, timeout: Duration = Limits.ledgerAnswerTimeout,
+        _ body: @escaping @Sendable (Database) throws -> Value,
         afterwards: @escaping @Sendable () -> Void = {}
     ) throws(Failure) -> Value {
         let outcome = Monitor<Result<Value, Failure>?>(nil)
@@ -299,8 +301,8 @@ package final class Ledger: Sendable {
                 throw Self.failure(error)
             }
         }
-        guard let result = outcome.wait(timeout: Limits.ledgerAnswerTimeout, { $0 }) else {
-            throw Failure(.storage, "the ledger's disk fails: no answer within \(Limits.ledgerAnswerTimeout)")
+        guard let result = outcome.wait(timeout: timeout, { $0 }) else {
+            throw Failure(.storage, "the ledger's disk fails: no answer within \(timeout)")
         }
         return try result.get()
     }

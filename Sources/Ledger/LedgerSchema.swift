@@ -13,7 +13,7 @@ enum LedgerSchema {
         "standstill",
     ]
 
-    static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file"]
+    static let tables = ["subscriber"] + subscriberTables + ["outbox", "generation", "config_file", "reload_attempt"]
 
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
@@ -239,6 +239,18 @@ enum LedgerSchema {
                     CREATE INDEX lane_subscriber ON lane (subscriber, state);
                     """)
             try raiseLaneNumber(to: 0, db)
+        }
+        migrator.registerMigration("reload attempts") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE reload_attempt (
+                      id INTEGER PRIMARY KEY AUTOINCREMENT,
+                      time INTEGER NOT NULL,
+                      "trigger" TEXT NOT NULL,
+                      verdict TEXT NOT NULL,
+                      details TEXT NOT NULL
+                    );
+                    """)
         }
         return migrator
     }

@@ -37,6 +37,14 @@ extension Limits {
     /// How long a call that needs the writer waits while its disk fails.
     package static let ledgerAnswerTimeout = Duration.seconds(30)
 
+    /// How long a reload waits for the ledger before it is refused, or its refusal goes unwritten for the time being: many
+    /// times what a commit takes on a disk that works.
+    package static let reloadWriteTimeout = Duration.seconds(10)
+    package static let attemptWriteTimeout = Duration.seconds(2)
+
+    /// Reloads that did not take effect, kept for `fairlead generations`; the newest.
+    package static let reloadAttemptsKept = 1_000
+
     /// How long another process may hold the database before a call fails: a backup or the sqlite3 shell.
     package static let ledgerBusyTimeout = Duration.seconds(5)
 

@@ -31,10 +31,20 @@ package final class LuaDestination: Destination {
         runner.lane.submit { [runner] in runner.follow(old.runner) }
     }
 
-    /// Begins nothing new and waits for what is under way, at most for the subscriber's timeout.
+    /// Begins nothing new and waits for what is under way, at most for the subscriber's timeout, or until its task is
+    /// cancelled.
     package func quiesce() async {
-        await withCheckedContinuation { continuation in
-            runner.lane.submit { [runner] in runner.quiesce { continuation.resume() } }
+        let runner = runner
+        let cancellation = LaneCancellation()
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                runner.lane.submit {
+                    runner.quiesce { continuation.resume() }
+                    cancellation.began(on: runner.lane) { runner.tellIdle() }
+                }
+            }
+        } onCancel: {
+            cancellation.cancel()
         }
     }
 

@@ -26,6 +26,10 @@ package struct PluginProblem: Hashable, Sendable, CustomStringConvertible {
         self.trace = trace
     }
 
+    /// Whoever wanted the plugin has no more time.
+    static let outOfTime = PluginProblem(
+        message: "not loaded: the time for loading the new configuration is over")
+
     /// Takes `file:line:` off the front of an error of Lua's.
     init(luaError text: String, trace: String) {
         var file: String?

@@ -51,6 +51,11 @@ extension PluginRunner {
         whenIdle.append(done)
     }
 
+    /// Ends `init` or `migrate`: whoever wanted to know how it ends has no more time.
+    func abandon() {
+        for (slot, call) in calls { expire(call, slot, "the time for loading the new configuration is over") }
+    }
+
     func tellIdle() {
         let waiting = whenIdle
         whenIdle = []

@@ -51,7 +51,10 @@ final class PluginRunner: @unchecked Sendable {
 
     struct Stopping {
         var reason: StopReason
-        var done: @Sendable () -> Void
+        /// Who asked for it.
+        var waiting: [@Sendable () -> Void]
+        /// The plugin's own `stop` is over, too.
+        var hasEnded = false
     }
 
     init(
@@ -99,7 +102,13 @@ final class PluginRunner: @unchecked Sendable {
     }
 
     func stop(_ reason: StopReason, deadline: Duration, _ done: @escaping @Sendable () -> Void) {
-        stopping = Stopping(reason: reason, done: done)
+        if let stopping {
+            if stopping.hasEnded { return done() }
+            self.stopping!.waiting.append(done)
+            if !stopped { giveUp(in: deadline) }
+            return
+        }
+        stopping = Stopping(reason: reason, waiting: [done])
         for delivery in queue[head...] + outdated.joined() {
             pending.others.append(Settlement(delivery.id, .returned))
         }
@@ -108,6 +117,10 @@ final class PluginRunner: @unchecked Sendable {
         outdated = []
         flush()
         if calls.isEmpty { return finishStop() }
+        giveUp(in: deadline)
+    }
+
+    private func giveUp(in deadline: Duration) {
         lane.submit(at: Lane.now() &+ UInt64(clamping: max(.zero, deadline).nanoseconds)) { self.giveUp() }
     }
 
@@ -129,11 +142,18 @@ final class PluginRunner: @unchecked Sendable {
         guard let stopping, !stopped else { return }
         stopped = true
         tellIfQuiet()
-        guard plugin.hasStop else { return stopping.done() }
+        guard plugin.hasStop else { return endStop() }
         call(
-            FL_CALL_STOP, kind: .stop(stopping.done), arguments: [.text(stopping.reason.rawValue)],
+            FL_CALL_STOP, kind: .stop { self.endStop() }, arguments: [.text(stopping.reason.rawValue)],
             timeout: Limits.pluginStopTimeout)
         turn()
+    }
+
+    private func endStop() {
+        let waiting = stopping?.waiting ?? []
+        stopping?.waiting = []
+        stopping?.hasEnded = true
+        for done in waiting { done() }
     }
 
     // MARK: The turn
@@ -342,11 +362,12 @@ final class PluginRunner: @unchecked Sendable {
         let id = call.id
         lane.submit(at: call.started &+ UInt64(clamping: timeout.nanoseconds)) { [weak self] in
             guard let self, let call = self.calls[slot], call.id == id else { return }
-            self.expire(call, slot, timeout)
+            self.expire(call, slot, "took longer than \(timeout.milliseconds) ms (timeout)")
         }
     }
 
-    private func expire(_ call: PluginCall, _ slot: UInt32, _ timeout: Duration) {
+    /// Stops a call that waits; `reason` goes on after "stopped:".
+    func expire(_ call: PluginCall, _ slot: UInt32, _ reason: String) {
         call.cancelWait()
         answers.removeAll { $0.slot == slot }
         let report = fl_lua_cancel(lua, slot)!.pointee
@@ -360,7 +381,7 @@ final class PluginRunner: @unchecked Sendable {
             tag: 0, task: slot, index: -1, outcome: UInt8(FL_LUA_RETRY), cause: UInt8(FL_LUA_KILLED_WALL), more: 0,
             after: -1, reason: fl_lua_run_of_bytes(), trace: fl_lua_run_of_bytes())
         finish(
-            end, call, call.deliveries, reason: "stopped: took longer than \(timeout.milliseconds) ms (timeout)",
+            end, call, call.deliveries, reason: "stopped: \(reason)",
             trace: redact(trace))
         turn()
     }

@@ -6,7 +6,7 @@ extension ScriptHost {
     /// What has to be done to a subscriber's state before this plugin may work on it; nil where nothing has.
     ///
     /// `migrate` runs on the state as it is now, which nobody may write until the migration is applied or given up: a plugin
-    /// that is replaced is held before (``LuaDestination/quiesce()``).
+    /// that is replaced is held before (``LuaDestination/quiesce()``). Where its task is cancelled, `migrate` is stopped.
     ///
     /// - Parameters:
     ///   - stored: the version in the ledger.
@@ -15,27 +15,38 @@ extension ScriptHost {
         for destination: LuaDestination, from stored: Int?, stateOf name: String
     ) async throws(PluginError) -> StateMigration? {
         let runner = destination.runner
-        let result: Result<StateMigration?, PluginError> = await withCheckedContinuation { continuation in
-            runner.lane.submit {
-                let from = stored ?? 1
-                let to = runner.plugin.stateVersion
-                if from == to { return continuation.resume(returning: .success(nil)) }
-                do {
-                    let some = try runner.services.state.values(subscriber: name, prefix: "", after: nil, limit: 1)
-                    if some.isEmpty {
-                        return continuation.resume(returning: .success(StateMigration(version: to, writes: [])))
+        let cancellation = LaneCancellation()
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation {
+                (continuation: CheckedContinuation<Result<StateMigration?, PluginError>, _>) in
+                runner.lane.submit {
+                    guard !cancellation.isCancelled else {
+                        return continuation.resume(returning: .failure(PluginError(.outOfTime)))
                     }
-                } catch {
-                    return continuation.resume(
-                        returning: .failure(PluginError(PluginProblem(message: "the state can't be read: \(error)"))))
-                }
-                if let problem = Self.problem(from, to, runner) {
-                    return continuation.resume(returning: .failure(PluginError(problem)))
-                }
-                runner.migrate(from: from, stateOf: name) { result in
-                    continuation.resume(returning: result.map { StateMigration(version: to, writes: $0) })
+                    let from = stored ?? 1
+                    let to = runner.plugin.stateVersion
+                    if from == to { return continuation.resume(returning: .success(nil)) }
+                    do {
+                        let some = try runner.services.state.values(subscriber: name, prefix: "", after: nil, limit: 1)
+                        if some.isEmpty {
+                            return continuation.resume(returning: .success(StateMigration(version: to, writes: [])))
+                        }
+                    } catch {
+                        return continuation.resume(
+                            returning: .failure(
+                                PluginError(PluginProblem(message: "the state can't be read: \(error)"))))
+                    }
+                    if let problem = Self.problem(from, to, runner) {
+                        return continuation.resume(returning: .failure(PluginError(problem)))
+                    }
+                    runner.migrate(from: from, stateOf: name) { result in
+                        continuation.resume(returning: result.map { StateMigration(version: to, writes: $0) })
+                    }
+                    cancellation.began(on: runner.lane) { runner.abandon() }
                 }
             }
+        } onCancel: {
+            cancellation.cancel()
         }
         return try result.get()
     }

@@ -16,6 +16,8 @@ package final class ScriptHost: Sendable {
 
     /// Loads a plugin for a subscriber, checks its settings and grants, and runs its `init`.
     ///
+    /// Where its task is cancelled, `init` is stopped if it waits.
+    ///
     /// - Throws: ``PluginError`` with all that is wrong; nothing of the plugin runs any more then.
     package func load(_ binding: PluginBinding) async throws(PluginError) -> LuaDestination {
         try await load(binding, services)
@@ -53,22 +55,33 @@ package final class ScriptHost: Sendable {
         _ binding: PluginBinding, _ services: ScriptServices
     ) async throws(PluginError) -> LuaDestination {
         let share = lanes.share()
-        let result: Result<LuaDestination, PluginError> = await withCheckedContinuation { continuation in
-            share.lane.submit {
-                var problems: [PluginProblem] = []
-                guard let state = PluginState(binding, clock: services.clock, problems: &problems), problems.isEmpty
-                else {
-                    return continuation.resume(returning: .failure(PluginError(problems)))
-                }
-                let runner = PluginRunner(share: share, plugin: state, binding: binding, services: services)
-                runner.initialize { problem in
-                    if let problem {
-                        continuation.resume(returning: .failure(PluginError(problem)))
-                    } else {
-                        continuation.resume(returning: .success(LuaDestination(runner)))
+        let cancellation = LaneCancellation()
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation {
+                (continuation: CheckedContinuation<Result<LuaDestination, PluginError>, _>) in
+                share.lane.submit {
+                    guard !cancellation.isCancelled else {
+                        return continuation.resume(returning: .failure(PluginError(.outOfTime)))
                     }
+                    var problems: [PluginProblem] = []
+                    guard let state = PluginState(binding, clock: services.clock, problems: &problems),
+                        problems.isEmpty
+                    else {
+                        return continuation.resume(returning: .failure(PluginError(problems)))
+                    }
+                    let runner = PluginRunner(share: share, plugin: state, binding: binding, services: services)
+                    runner.initialize { problem in
+                        if let problem {
+                            continuation.resume(returning: .failure(PluginError(problem)))
+                        } else {
+                            continuation.resume(returning: .success(LuaDestination(runner)))
+                        }
+                    }
+                    cancellation.began(on: share.lane) { runner.abandon() }
                 }
             }
+        } onCancel: {
+            cancellation.cancel()
         }
         return try result.get()
     }

@@ -34,20 +34,42 @@ struct ConfigSnapshot: Sendable {
 /// Reads from the machine and remembers what the files were.
 final class RecordingSources: RouteSources {
     private let files = FileRouteSources()
-    private let read = Mutex<[String: [UInt8]]>([:])
+    private let read = Mutex<(contents: [String: [UInt8]], patterns: Set<String>, paths: Set<String>)>(([:], [], []))
 
     /// By path.
-    var contents: [String: [UInt8]] { read.withLock { $0 } }
+    var contents: [String: [UInt8]] { read.withLock { $0.contents } }
+
+    /// What was asked for, there or not: a change of it is a change of the configuration.
+    var asked: (paths: Set<String>, patterns: Set<String>) { read.withLock { ($0.paths, $0.patterns) } }
+
+    struct NotAFile: Error, CustomStringConvertible {
+        var description: String { "it is no regular file; reading it could wait for ever" }
+    }
 
     func bytes(of path: String) throws -> [UInt8] {
+        read.withLock { _ = $0.paths.insert(path) }
+        guard FileStamp(path)?.isRegular ?? true else { throw NotAFile() }
         let bytes = try files.bytes(of: path)
-        read.withLock { $0[path] = bytes }
+        read.withLock { $0.contents[path] = bytes }
         return bytes
     }
 
-    func files(matching pattern: String) throws -> [String] { try files.files(matching: pattern) }
+    func files(matching pattern: String) throws -> [String] {
+        read.withLock { _ = $0.patterns.insert(pattern) }
+        return try files.files(matching: pattern)
+    }
+
     func environment(_ name: String) -> String? { files.environment(name) }
     func secret(_ name: String) throws -> String? { try files.secret(name) }
+}
+
+/// The files of an old generation, out of the ledger.
+struct StoredConfig: Sendable {
+    var generation: Int
+    /// The main file, as `files` names it.
+    var config: String
+    /// By path.
+    var files: [String: [UInt8]]
 }
 
 /// An old generation's files, with variables and secrets as they are now.

@@ -9,6 +9,8 @@ extension ExitCode {
     static let refused = ExitCode(2)
     /// What was asked for takes a restart.
     static let needsRestart = ExitCode(3)
+    /// It was not done in time, and nothing has changed.
+    static let timedOut = ExitCode(4)
     /// `EX_CONFIG` of sysexits.h: the server can't start with this configuration.
     static let badConfiguration = ExitCode(78)
 }

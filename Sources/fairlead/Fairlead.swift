@@ -11,13 +11,13 @@ struct Fairlead: AsyncParsableCommand {
             Publishers send events to topics. routes.conf says who gets which, and subscribers are Lua scripts in \
             Plugins/, HTTP endpoints that are pushed to, or clients that pull.
 
-            Exit codes: 0 done, 1 failed, 2 refused (bad input), 3 needs a restart, 64 usage, 78 bad configuration \
-            at start.
+            Exit codes: 0 done, 1 failed, 2 refused (bad input), 3 needs a restart, 4 not done in time, 64 usage, \
+            78 bad configuration at start.
             """,
         version: version,
         subcommands: [
             Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Run.self, Plugin.self, Plan.self, Rehearse.self,
-            Reload.self,
+            Reload.self, Rollback.self,
             Publish.self, Pull.self, Tail.self, Status.self, Why.self, Generations.self,
             Dead.self, State.self,
             Replay.self, Import.self, Pause.self, Resume.self, Forget.self, Verify.self, Doctor.self, Sink.self,

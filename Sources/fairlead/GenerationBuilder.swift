@@ -16,6 +16,8 @@ struct GenerationBuilder: Sendable {
     let sender: any HTTPSender
     let clock: any Events.Clock
     let ledger: Ledger
+    /// What the configuration on disk was read from last.
+    let watched = WatchedFiles()
 
     struct Candidate: Sendable {
         var generation: Generation
@@ -54,7 +56,7 @@ struct GenerationBuilder: Sendable {
 
     /// Checks what is on disk as ``build(number:beside:)`` does, in scratch states and without `init`.
     func inspect() async throws(Refusal) -> Inspection {
-        let (table, folder, diagnostics, _) = try snapshot()
+        let (table, folder, diagnostics, _) = try await read()
         var fingerprints: [String: String] = [:]
         var problems: [String] = []
         let checker = ScriptHost(services: .offline(), lanes: 1)
@@ -66,16 +68,28 @@ struct GenerationBuilder: Sendable {
         return Inspection(table: table, fingerprints: fingerprints)
     }
 
-    /// Reads everything once.
-    private func snapshot() throws(Refusal) -> (
+    private typealias Reading = (
         table: RouteTable, folder: PluginFolder, diagnostics: [String], files: ConfigSnapshot
-    ) {
+    )
+
+    /// Reads everything once, on a thread that may wait for the disk.
+    private func read() async throws(Refusal) -> Reading {
+        try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Reading, Refusal>, Never>) in
+            DispatchQueue.global().async {
+                continuation.resume(returning: Result { () throws(Refusal) in try self.readNow() })
+            }
+        }.get()
+    }
+
+    private func readNow() throws(Refusal) -> Reading {
         let sources = RecordingSources()
         let compiled = RouteCompiler.compile(config, from: sources, strictEnvironment: true)
         let diagnostics = compiled.diagnostics.map(\.description)
-        guard let table = compiled.table else { throw Refusal(diagnostics: diagnostics) }
+        let plugins = compiled.table.map { path($0.server.plugins) }
+        watched.use(sources, plugins: plugins)
+        guard let table = compiled.table, let plugins else { throw Refusal(diagnostics: diagnostics) }
         do {
-            let folder = try PluginFolder(path(table.server.plugins))
+            let folder = try PluginFolder(plugins)
             var files = sources.contents
             for (name, bytes) in folder.files { files["\(folder.path)/\(name)"] = bytes }
             return (table, folder, diagnostics, ConfigSnapshot(config: config, files: files))
@@ -83,6 +97,20 @@ struct GenerationBuilder: Sendable {
             throw Refusal(diagnostics: [Diagnostic.plugin(error.description).description])
         }
     }
+
+    /// The same from the files of an old generation; secrets and variables are those of now.
+    private func read(_ stored: StoredConfig) throws(Refusal) -> Reading {
+        let compiled = RouteCompiler.compile(
+            stored.config, from: StoredSources(files: stored.files), strictEnvironment: true)
+        let diagnostics = compiled.diagnostics.map(\.description)
+        guard let table = compiled.table else { throw Refusal(diagnostics: diagnostics) }
+        let folder = PluginFolder(
+            Self.path(table.server.plugins, besides: stored.config), among: stored.files)
+        return (table, folder, diagnostics, ConfigSnapshot(config: stored.config, files: stored.files))
+    }
+
+    /// Of what is on disk; nil where it can't be used.
+    func hashOnDisk() async -> String? { try? await read().files.hash }
 
     /// Equal where neither the block nor any file of its plugin changed.
     static func fingerprint(of route: SubscriberRoute, in folder: PluginFolder) -> String {
@@ -92,22 +120,33 @@ struct GenerationBuilder: Sendable {
         return route.fingerprint + "/" + source.fingerprint
     }
 
-    /// - Parameter running: what its destinations can be taken over from, where neither block nor plugin changed.
-    func build(number: Int, beside running: Candidate?) async throws(Refusal) -> Candidate {
-        let (table, folder, diagnostics, files) = try snapshot()
+    /// Where its task is cancelled, it stops what it waits for and refuses.
+    ///
+    /// - Parameters:
+    ///   - running: what its destinations can be taken over from, where neither block nor plugin changed.
+    ///   - stored: files of an old generation, in the place of those on disk.
+    func build(
+        number: Int, beside running: Candidate?, from stored: StoredConfig? = nil
+    ) async throws(Refusal) -> Candidate {
+        let reading: Reading
+        if let stored { reading = try read(stored) } else { reading = try await read() }
+        let (table, folder, diagnostics, files) = reading
         var destinations: [String: any Destination] = [:]
         var fingerprints: [String: String] = [:]
-        var problems: [String] = []
+        var problems = Problems()
         var built: [any Destination] = []
-        for route in table.subscribers {
+        var bindings: [(place: Int, binding: PluginBinding)] = []
+        for (place, route) in table.subscribers.enumerated() {
             let fingerprint = Self.fingerprint(of: route, in: folder)
+            fingerprints[route.name] = fingerprint
+            if case .pull = route.delivery { continue }
+            if let kept = take(route, fingerprint, from: running) {
+                destinations[route.name] = kept
+                continue
+            }
             switch route.delivery {
             case .pull: break
             case .push(let push):
-                if let kept = take(route, fingerprint, from: running) {
-                    destinations[route.name] = kept
-                    break
-                }
                 do {
                     let destination = try WebhookDestination(
                         subscriber: route.name, route: push, timeout: route.retry.timeout,
@@ -115,42 +154,79 @@ struct GenerationBuilder: Sendable {
                     destinations[route.name] = destination
                     built.append(destination)
                 } catch {
-                    problems.append(PluginDiagnostic.finding(error.message, of: route).description)
+                    problems.add(PluginDiagnostic.finding(error.message, of: route), at: place)
                 }
             case .run(let name, _, _):
-                guard let source = folder.source(of: name) else {
-                    problems.append(PluginDiagnostic.missing(name, of: route, in: folder).description)
-                    continue
-                }
-                if let kept = take(route, fingerprint, from: running) {
-                    destinations[route.name] = kept
-                    break
-                }
-                do {
-                    let destination = try await host.load(PluginBinding(route, source))
-                    if let old = running?.generation.destinations[route.name] as? LuaDestination {
-                        destination.follow(old)
-                    }
-                    destinations[route.name] = destination
-                    built.append(destination)
-                } catch {
-                    problems += error.problems.map { PluginDiagnostic.finding($0, of: route).description }
+                if let source = folder.source(of: name) {
+                    bindings.append((place, PluginBinding(route, source)))
+                } else {
+                    problems.add(PluginDiagnostic.missing(name, of: route, in: folder), at: place)
                 }
             }
-            fingerprints[route.name] = fingerprint
+        }
+        for (place, result) in await load(bindings) {
+            let route = table.subscribers[place]
+            switch result {
+            case .success(let destination):
+                if let old = running?.generation.destinations[route.name] as? LuaDestination {
+                    destination.follow(old)
+                }
+                destinations[route.name] = destination
+                built.append(destination)
+            case .failure(let error):
+                for problem in error.problems { problems.add(PluginDiagnostic.finding(problem, of: route), at: place) }
+            }
         }
         var candidate = Candidate(
             generation: Generation(
                 number: number, table: table, destinations: destinations, fingerprints: fingerprints),
             mail: table.mail, plugins: status(of: table, folder, destinations), snapshot: files,
             warnings: diagnostics)
-        if problems.isEmpty { problems = await migrate(&candidate, beside: running) }
-        guard problems.isEmpty else {
+        var refusal = problems.inOrder
+        if refusal.isEmpty { refusal = await migrate(&candidate, beside: running) }
+        guard refusal.isEmpty, !Task.isCancelled else {
             candidate.letGo()
-            for destination in built { await destination.stop(.removed, deadline: .zero) }
-            throw Refusal(diagnostics: diagnostics + problems)
+            await Self.end(built)
+            throw Refusal(diagnostics: diagnostics + refusal)
         }
         return candidate
+    }
+
+    /// What is wrong, in the order of the subscribers that it is about.
+    private struct Problems {
+        private var found: [(place: Int, text: String)] = []
+
+        mutating func add(_ finding: Finding, at place: Int) { found.append((place, finding.description)) }
+        var inOrder: [String] { found.sorted { $0.place < $1.place }.map(\.text) }
+    }
+
+    /// All at once: one `init` that waits holds up no other.
+    private func load(
+        _ bindings: [(place: Int, binding: PluginBinding)]
+    ) async -> [(place: Int, result: Result<LuaDestination, PluginError>)] {
+        await withTaskGroup(of: (place: Int, result: Result<LuaDestination, PluginError>).self) { group in
+            for (place, binding) in bindings {
+                group.addTask {
+                    do throws(PluginError) {
+                        return (place, .success(try await self.host.load(binding)))
+                    } catch {
+                        return (place, .failure(error))
+                    }
+                }
+            }
+            var loaded: [(place: Int, result: Result<LuaDestination, PluginError>)] = []
+            for await one in group { loaded.append(one) }
+            return loaded
+        }
+    }
+
+    /// They have delivered nothing.
+    private static func end(_ destinations: [any Destination]) async {
+        await withTaskGroup { group in
+            for destination in destinations {
+                group.addTask { await destination.stop(.removed, deadline: .zero) }
+            }
+        }
     }
 
     /// Last of all, as a plugin whose state is migrated stands still until the generation has taken over or is refused.
@@ -196,10 +272,9 @@ struct GenerationBuilder: Sendable {
 
     /// Undoes a candidate that is not wanted after all.
     func discard(_ candidate: Candidate, keeping running: Candidate?) async {
-        for (name, destination) in candidate.generation.destinations
-        where running?.generation.destinations[name] !== destination {
-            await destination.stop(.removed, deadline: .zero)
-        }
+        await Self.end(
+            candidate.generation.destinations.filter { running?.generation.destinations[$0.key] !== $0.value }
+                .map(\.value))
     }
 
     /// Paths in routes.conf are relative to the folder it is in.

@@ -29,6 +29,10 @@ struct PluginFolder {
                 description: "can't read the folder of plugins, \(path); make it, or name another with `plugins`")
         }
         for case let name as String in found where name.hasSuffix(".lua") && !name.hasPrefix(Self.annotations) {
+            // A pipe would hold up whoever reads it.
+            guard FileStamp(path + "/" + name)?.isRegular ?? true else {
+                throw Unreadable(description: "\(path)/\(name) is no regular file; take it away")
+            }
             guard let contents = FileManager.default.contents(atPath: path + "/" + name) else {
                 throw Unreadable(description: "can't read \(path)/\(name)")
             }
@@ -39,6 +43,16 @@ struct PluginFolder {
             files[name] = Array(contents)
         }
         self.files = files
+    }
+
+    /// As it was: the plugins among `files`, which are by their path with the folder's before it.
+    init(_ path: String, among files: [String: [UInt8]]) {
+        self.path = path
+        var own: [String: [UInt8]] = [:]
+        for (name, bytes) in files where name.hasPrefix(path + "/") && name.hasSuffix(".lua") {
+            own[String(name.dropFirst(path.count + 1))] = bytes
+        }
+        self.files = own
     }
 
     /// What the plugin `name` can see: its own file or folder, and `lib/`. nil where there is no such plugin.

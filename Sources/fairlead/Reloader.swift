@@ -1,35 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Events
 import Gateway
 import Logging
 import ServiceLifecycle
 import UnixSignals
 
-/// Runs reloads one at a time. Whoever asks while one runs shares the one that follows it: that one reads everything
-/// after the request was made, so that no request is dropped and none sees an older state than it should.
-actor Reloader {
-    private let perform: @Sendable (_ trigger: String) async -> ReloadVerdict
-    private var isRunning = false
-    private var waiting: [CheckedContinuation<ReloadVerdict, Never>] = []
+/// What somebody wants done to the running configuration.
+struct ReloadRequest: Sendable {
+    enum Kind: Hashable, Sendable {
+        case reload
+        /// To the files of that generation; nil: of the one before what runs.
+        case rollback(to: Int?)
+    }
 
-    init(perform: @escaping @Sendable (_ trigger: String) async -> ReloadVerdict) {
+    var kind = Kind.reload
+    /// Who asks: `SIGHUP`, `HTTP`, `watch`, `rollback`.
+    var trigger: String
+    /// How long building the new generation may take.
+    var wait: Duration = Limits.reloadWait
+}
+
+extension Limits {
+    /// How long a reload may take until it takes over, where whoever asks doesn't say: `init` and `migrate` may wait 10 s each.
+    static let reloadWait: Duration = .seconds(30)
+}
+
+/// Changes the running configuration, one request at a time and in order. Whoever asks for a reload while one runs shares the one
+/// that follows it: that one reads everything after the request was made, so that no request is dropped and none sees an
+/// older state than it should.
+actor Reloader {
+    private let log: Logger
+    private let perform: @Sendable (ReloadRequest) async -> ReloadVerdict
+    private var isRunning = false
+    private var waiting: [(request: ReloadRequest, verdict: CheckedContinuation<ReloadVerdict, Never>)] = []
+
+    init(log: Logger, perform: @escaping @Sendable (ReloadRequest) async -> ReloadVerdict) {
+        self.log = log
         self.perform = perform
     }
 
-    func reload(trigger: String) async -> ReloadVerdict {
+    /// Comes back with the verdict of the reload that read everything after this call.
+    func verdict(of request: ReloadRequest) async -> ReloadVerdict {
         if isRunning {
-            return await withCheckedContinuation { waiting.append($0) }
+            log.info("A reload runs; the next follows it", metadata: ["trigger": "\(request.trigger)"])
+            return await withCheckedContinuation { waiting.append((request, $0)) }
         }
         isRunning = true
-        let verdict = await perform(trigger)
-        while !waiting.isEmpty {
-            let round = waiting
-            waiting = []
-            let verdict = await perform("several requests")
-            for continuation in round { continuation.resume(returning: verdict) }
+        let verdict = await perform(request)
+        // Whoever has a verdict doesn't wait for those of others.
+        Task { await self.serveWaiting() }
+        return verdict
+    }
+
+    private func serveWaiting() async {
+        while let (request, count) = nextRound() {
+            let round = waiting.prefix(count)
+            waiting.removeFirst(count)
+            let verdict = await perform(request)
+            for (_, continuation) in round { continuation.resume(returning: verdict) }
         }
         isRunning = false
-        return verdict
+    }
+
+    /// All reloads that stand first in the line are one; the longest wait counts. A rollback is one by itself.
+    private func nextRound() -> (request: ReloadRequest, count: Int)? {
+        guard var first = waiting.first?.request else { return nil }
+        guard first.kind == .reload else { return (first, 1) }
+        let round = waiting.prefix { $0.request.kind == .reload }.map(\.request)
+        var triggers: [String] = []
+        for request in round where !triggers.contains(request.trigger) { triggers.append(request.trigger) }
+        first.trigger = triggers.joined(separator: ", ")
+        first.wait = round.map(\.wait).max()!
+        return (first, round.count)
     }
 }
 
@@ -43,7 +86,7 @@ struct HangupService: Service, CustomStringConvertible {
     func run() async throws {
         await withDiscardingTaskGroup { group in
             for await _ in signals.cancelOnGracefulShutdown() {
-                group.addTask { _ = await reloader.reload(trigger: "SIGHUP") }
+                group.addTask { _ = await reloader.verdict(of: ReloadRequest(trigger: "SIGHUP")) }
             }
         }
     }

@@ -20,24 +20,29 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the server.",
         discussion: """
-            SIGHUP, `fairlead reload` or POST /v1/reload load a changed routes.conf and changed plugins. SIGTERM and SIGINT \
-            finish what is in flight, then end. A configuration that is wrong at start ends with exit code 78 and says why.
+            SIGHUP, `fairlead reload` or POST /v1/reload load a changed routes.conf and changed plugins; with --watch every \
+            change does. SIGTERM and SIGINT finish what is in flight, then end; a second one doesn't wait. Under systemd it says \
+            when it is ready, reloads, stops, and that it is alive. A configuration that is wrong at start ends with exit code 78 \
+            and says why.
             """)
 
     @Argument(help: "The configuration.") var config = "routes.conf"
     @Option(help: "From which level on to log: trace, debug, info, notice, warning, error, critical.")
     var logLevel = "info"
     @Option(help: "How to log: text or json.") var logFormat: LineLogHandler.Format = .text
+    @Flag(help: "Reload whenever routes.conf, an include or a plugin changes, and print the verdicts: for development.")
+    var watch = false
+    @Option(help: "How long SIGTERM waits for what is in flight, such as 10s.") var drain = "10s"
 
     func validate() throws {
+        guard DurationText.parse(drain) != nil else {
+            throw ValidationError("--drain is \"\(drain)\"; write a number and a unit, such as 10s or 500ms")
+        }
         guard Logger.Level(rawValue: logLevel) != nil else {
             let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
             throw ValidationError("no log level \"\(logLevel)\"; there are \(levels)")
         }
     }
-
-    /// How long SIGTERM waits for what is in flight.
-    static let drainDeadline: Duration = .seconds(10)
 
     /// Joins the parts. In this order: signals first, since until they are trapped a SIGHUP ends the process; then the
     /// data folder's lock; then storage, which must be recovered before anything is routed; then plugins; last the
@@ -47,7 +52,9 @@ struct Serve: AsyncParsableCommand {
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         let (format, level) = (logFormat, Logger.Level(rawValue: logLevel) ?? .info)
         LoggingSystem.bootstrap { _ in LineLogHandler(format: format, logLevel: level) }
+        let notifier = try Self.unwrap { () throws(SystemdNotifier.Refused) in try SystemdNotifier() }
         let prometheus = PrometheusMetrics()
+        ReloadMetrics.describe(in: prometheus)
         MetricsSystem.bootstrap(prometheus)
         let log = Logger(label: "fairlead")
         let clock = SteadyClock { behind in
@@ -61,7 +68,7 @@ struct Serve: AsyncParsableCommand {
 
         let sender = HTTPClientSender()
         do {
-            try await serve(table, sender, hangups, prometheus, clock, log)
+            try await serve(table, sender, hangups, notifier, prometheus, clock, log)
         } catch {
             // The client insists on being closed, whatever else went wrong.
             try await sender.shutdown()
@@ -73,8 +80,7 @@ struct Serve: AsyncParsableCommand {
 
     private func serve(
         _ table: RouteTable, _ sender: HTTPClientSender, _ hangups: UnixSignalsSequence,
-        _ prometheus: PrometheusMetrics,
-        _ clock: SteadyClock, _ log: Logger
+        _ notifier: SystemdNotifier, _ prometheus: PrometheusMetrics, _ clock: SteadyClock, _ log: Logger
     ) async throws {
         // What is shown to others, signed, or put into a mail has the time that everybody else has.
         let wall = SystemClock()
@@ -120,35 +126,84 @@ struct Serve: AsyncParsableCommand {
             throw ExitCode.failure
         }
 
-        let reloader = Reloader { trigger in await server.reload(trigger: trigger) }
+        let reloader = Reloader(log: log) { request in
+            notifier.reloading()
+            let verdict = await server.change(request)
+            notifier.ready(await server.summary)
+            return verdict
+        }
         let gateway = Gateway(
             broker: broker,
             settings: .init(
                 host: table.server.host, port: table.server.port, version: Fairlead.version, tls: credentials),
             prometheus: prometheus, logger: log, access: access,
-            reload: { await reloader.reload(trigger: "HTTP") },
+            reload: { wait in
+                await reloader.verdict(of: ReloadRequest(trigger: "HTTP", wait: wait ?? Limits.reloadWait))
+            },
+            rollback: { generation, wait in
+                await reloader.verdict(
+                    of: ReloadRequest(
+                        kind: .rollback(to: generation), trigger: "rollback", wait: wait ?? Limits.reloadWait))
+            },
+            config: { await server.config },
             plan: { await server.plan() },
             plugins: { await server.plugins },
             why: { (id, source, topic) throws(Failure) in try await server.why(id, source: source, topic: topic) },
             generations: { (limit) throws(Failure) in try await server.generations(limit: limit) },
             difference: { (number, other) throws(Failure) in try await server.difference(number, against: other) },
-            routes: { await server.routes })
-        let services = ServiceGroup(
-            configuration: .init(
-                services: [
-                    .init(service: BrokerService(broker: broker, deadline: Self.drainDeadline)),
-                    .init(service: HangupService(signals: hangups, reloader: reloader)),
-                    .init(service: gateway),
-                ],
-                gracefulShutdownSignals: [.sigterm, .sigint], cancellationSignals: [.sigquit], logger: log))
+            routes: { await server.routes },
+            attempts: { (limit) throws(Failure) in try await server.attempts(limit: limit) })
+        var services: [any Service] = [
+            BrokerService(broker: broker), HangupService(signals: hangups, reloader: reloader), gateway,
+            SystemdService(
+                notifier: notifier, gateway: gateway, broker: broker, status: { await server.summary }),
+        ]
+        if watch { services.append(WatchService(files: builder.watched, reloader: reloader)) }
+        // What comes last stops first.
+        services.append(
+            DrainService(
+                notifier: notifier, gateway: gateway, server: server, broker: broker,
+                deadline: DurationText.parse(drain)!))
         do {
-            try await services.run()
+            try await run(
+                ServiceGroup(
+                    configuration: .init(
+                        services: services.map { .init(service: $0) }, cancellationSignals: [.sigquit], logger: log)),
+                broker, log)
         } catch {
             Console.complain("can't serve on \(table.server.host):\(table.server.port): \(error)")
             await broker.stop(deadline: .zero)
             throw ExitCode.failure
         }
         withExtendedLifetime(folder) {}
+    }
+
+    /// The first SIGTERM or SIGINT stops the services in order, a second one at once: what is in flight then is given back and
+    /// delivered after the next start.
+    private func run(_ services: ServiceGroup, _ broker: Broker, _ log: Logger) async throws {
+        let terminations = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        let isStopping = Atomic(false)
+        let running = Task { try await services.run() }
+        let listening = Task {
+            for await signal in terminations {
+                if isStopping.exchange(true, ordering: .relaxed) {
+                    log.notice("Stopping at once", metadata: ["signal": "\(signal)"])
+                    await broker.hurry()
+                    running.cancel()
+                } else {
+                    log.notice("Stopping", metadata: ["signal": "\(signal)", "drain": "\(drain)"])
+                    await services.triggerGracefulShutdown()
+                }
+            }
+        }
+        defer { listening.cancel() }
+        do {
+            try await running.value
+        } catch {
+            guard isStopping.load(ordering: .relaxed) else { throw error }
+            // Cut short, as it was asked to be.
+            await broker.stop(deadline: .zero)
+        }
     }
 
     private static func refuse(_ diagnostics: [String], _ config: String) -> ExitCode {
@@ -241,15 +296,14 @@ final class CurrentMail: MailSender {
     }
 }
 
-/// Stops the broker when the listener and the signals have stopped.
+/// Closes the broker when the listener and the signals have stopped; what was in flight has been waited for by then.
 struct BrokerService: Service, CustomStringConvertible {
     let broker: Broker
-    let deadline: Duration
     var description: String { "broker" }
 
     func run() async throws {
         try? await gracefulShutdown()
-        await broker.stop(deadline: deadline)
+        await broker.stop(deadline: .zero)
     }
 }
 

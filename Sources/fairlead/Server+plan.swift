@@ -32,10 +32,20 @@ extension Server {
         plan.settings = diff.settings
         plan.restartOnly = diff.restartOnly
 
+        func takesOthers(_ route: SubscriberRoute, than known: SubscriberRoute) -> Bool {
+            old.fingerprints[route.name] != new.fingerprints[route.name]
+                && (known.filter?.text != route.filter?.text || known.from != route.from)
+        }
+        // Counted together: the journal is read through once.
+        let counted = new.table.subscribers.flatMap { route -> [SubscriberRoute] in
+            guard let known = before[route.name] else { return [route] }
+            return takesOthers(route, than: known) ? [known, route] : []
+        }
+        var counts = counted.isEmpty ? [] : try await broker.count(counted)[...]
         for route in new.table.subscribers {
             guard let known = before[route.name] else {
                 let start = route.was.map { "goes on where \($0) stopped" } ?? "starts at \(route.start.words)"
-                let count = try await broker.count([route])[0]
+                let count = counts.removeFirst()
                 plan.added.append(
                     .init(subscriber: route.name, reasons: [start], matches: count.matching, of: count.of))
                 continue
@@ -46,11 +56,11 @@ extension Server {
             }
             var change = ReloadPlan.Change(subscriber: route.name, reasons: route.changes(since: known))
             if known.fingerprint == route.fingerprint { change.reasons.append("the plugin's files") }
-            if known.filter?.text != route.filter?.text || known.from != route.from {
-                let counts = try await broker.count([known, route])
-                change.matchedBefore = counts[0].matching
-                change.matches = counts[1].matching
-                change.of = max(counts[0].of, counts[1].of)
+            if takesOthers(route, than: known) {
+                let (was, now) = (counts.removeFirst(), counts.removeFirst())
+                change.matchedBefore = was.matching
+                change.matches = now.matching
+                change.of = max(was.of, now.of)
             }
             plan.changed.append(change)
         }

@@ -77,10 +77,13 @@ extension Server {
         let ledger = ledger
         let kept = try await broker.blocking { () throws(Failure) in try ledger.generations(limit: limit) }
         return kept.map { generation in
-            GenerationSummary(
+            let isRunning = generation.number == running?.generation.number
+            // The process ended in the moment before it took over.
+            let isInterrupted = generation.verdict == LedgerGeneration.applying && !isRunning
+            return GenerationSummary(
                 number: generation.number, hash: generation.hash, time: generation.time, trigger: generation.trigger,
-                verdict: generation.verdict, changes: generation.details.changes,
-                isRunning: generation.number == running?.generation.number, versions: generation.details.versions)
+                verdict: isInterrupted ? "interrupted" : generation.verdict, changes: generation.details.changes,
+                isRunning: isRunning, versions: generation.details.versions, origin: generation.details.origin)
         }
     }
 }

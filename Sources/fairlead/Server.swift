@@ -16,9 +16,13 @@ actor Server {
     private let mail: CurrentMail
     private let access: AccessControl
     let ledger: Ledger
-    private let clock: any Events.Clock
-    private let log: Logger
+    let clock: any Events.Clock
+    let log: Logger
+    let metrics = ReloadMetrics()
     private(set) var running: GenerationBuilder.Candidate?
+    /// How the running generation came to be, and what was tried since.
+    var config = ConfigStatus()
+    private var isStopping = false
     /// Tables of generations that were asked about, by number.
     var tables: [Int: RouteTable] = [:]
 
@@ -40,14 +44,24 @@ actor Server {
     /// - Throws: ``GenerationBuilder/Refusal`` or `Failure`.
     func start() async throws {
         let ledger = ledger
-        let last = try await broker.blocking { () throws(Failure) in try ledger.generations(limit: 1).first?.number ?? 0
+        let (last, attempt) = try await broker.blocking { () throws(Failure) in
+            (try ledger.generations(limit: 1).first, try ledger.reloadAttempts(limit: 1).first)
         }
-        let candidate = try await builder.build(number: last + 1, beside: nil)
+        let candidate = try await builder.build(number: (last?.number ?? 0) + 1, beside: nil)
         for warning in candidate.warnings { log.warning("\(warning)") }
         useSettings(of: candidate)
         try await broker.start(candidate.generation)
         running = candidate.inForce
-        try await record(candidate, trigger: "start", changes: [])
+        var generation = record(of: candidate, trigger: "start", changes: [])
+        generation.details.ends = await broker.swapEnds()
+        let (finished, contents) = (generation, candidate.snapshot.contents)
+        try await broker.blocking { () throws(Failure) in
+            try ledger.recordGeneration(finished, contents: contents)
+        }
+        config.lastAttempt = attempt.map(ReloadAttemptSummary.init)
+        use(generation)
+        metrics.started(at: generation.time)
+        if let last, last.hash != generation.hash { announce(generation) }
         log.notice(
             "Started",
             metadata: [
@@ -57,73 +71,114 @@ actor Server {
             ])
     }
 
-    /// All or nothing: a refused reload leaves everything as it was.
-    func reload(trigger: String) async -> ReloadVerdict {
+    /// From now on every change is refused.
+    func beginStop() { isStopping = true }
+
+    /// All or nothing: a change that is refused leaves everything as it was. Not called while one runs: see ``Reloader``.
+    func change(_ request: ReloadRequest) async -> ReloadVerdict {
         guard let before = running else { return .refused(diagnostics: ["the server is still starting"]) }
-        let number = before.generation.number + 1
+        guard !isStopping else { return .refused(diagnostics: ["the server is stopping"]) }
+        let verdict: ReloadVerdict
         do {
-            let candidate = try await builder.build(number: number, beside: before)
-            var isApplied = false
-            defer { if !isApplied { candidate.letGo() } }
-            let diff = RouteDiff(from: before.generation.table, to: candidate.generation.table)
-            guard diff.restartOnly.isEmpty else {
-                await builder.discard(candidate, keeping: before)
-                log.error("Reload refused: a restart is needed", metadata: ["changed": "\(diff.restartOnly)"])
-                return .restartNeeded(diagnostics: diff.restartOnly)
-            }
-            for warning in candidate.warnings { log.warning("\(warning)") }
-            let changes = describe(candidate.generation, after: before.generation)
-            do {
-                try await broker.apply(candidate.generation)
-            } catch {
-                await builder.discard(candidate, keeping: before)
-                throw error
-            }
-            isApplied = true
-            useSettings(of: candidate)
-            running = candidate.inForce
-            try await record(candidate, trigger: trigger, changes: changes)
-            log.notice(
-                "Reloaded",
-                metadata: [
-                    "generation": "\(number)", "trigger": "\(trigger)", "changes": "\(changes.joined(separator: ", "))",
-                ])
-            return .applied(generation: number, changes: changes)
+            verdict = try await carryOut(request, before)
         } catch let refusal as GenerationBuilder.Refusal {
-            log.error(
-                "Reload refused; generation \(before.generation.number) goes on",
-                metadata: ["trigger": "\(trigger)", "errors": "\(refusal.diagnostics.count)"])
-            for diagnostic in refusal.diagnostics { log.error("\(diagnostic)") }
-            return .refused(diagnostics: refusal.diagnostics)
+            verdict = .refused(diagnostics: refusal.diagnostics)
         } catch {
-            log.error(
-                "Reload failed; generation \(before.generation.number) goes on", metadata: ["error": "\(error)"])
-            return .refused(diagnostics: ["\(error)"])
+            verdict = .refused(diagnostics: ["\(error)"])
         }
+        metrics.ended(verdict, at: clock.now())
+        if !verdict.isApplied { await remember(verdict, of: request, generation: before.generation.number) }
+        return verdict
+    }
+
+    private func carryOut(
+        _ request: ReloadRequest, _ before: GenerationBuilder.Candidate
+    ) async throws -> ReloadVerdict {
+        guard !ledger.isFailing else { throw Self.cantWrite("the ledger's disk is full or fails") }
+        let deadline = ContinuousClock.now + request.wait
+        let number = before.generation.number + 1
+        var stored: StoredConfig?
+        if case .rollback(let wanted) = request.kind { stored = try await storedConfig(of: wanted) }
+        let candidate: GenerationBuilder.Candidate
+        switch await build(number, beside: before, from: stored, until: deadline) {
+        case .success(let built): candidate = built
+        case .failure(let refusal):
+            guard ContinuousClock.now < deadline else {
+                return .timedOut(after: request.wait, diagnostics: refusal.diagnostics)
+            }
+            throw refusal
+        }
+        var isApplied = false
+        defer { if !isApplied { candidate.letGo() } }
+        let diff = RouteDiff(from: before.generation.table, to: candidate.generation.table)
+        guard diff.restartOnly.isEmpty, ContinuousClock.now < deadline else {
+            await builder.discard(candidate, keeping: before)
+            return diff.restartOnly.isEmpty
+                ? .timedOut(after: request.wait, diagnostics: [])
+                : .restartNeeded(diagnostics: diff.restartOnly)
+        }
+        for warning in candidate.warnings { log.warning("\(warning)") }
+        let changes = describe(candidate.generation, after: before.generation)
+        var generation = record(of: candidate, trigger: request.trigger, changes: changes)
+        generation.details.origin = stored?.generation
+        generation.verdict = LedgerGeneration.applying
+        do {
+            let (recorded, contents, ledger) = (generation, candidate.snapshot.contents, ledger)
+            try await broker.apply(candidate.generation) { () throws(Failure) in
+                try Self.record(recorded, contents, in: ledger)
+            }
+        } catch {
+            ledger.forgetGeneration(number)
+            await builder.discard(candidate, keeping: before)
+            throw error
+        }
+        isApplied = true
+        useSettings(of: candidate)
+        running = candidate.inForce
+        generation.verdict = "applied"
+        generation.details.ends = await broker.swapEnds()
+        await confirm(generation)
+        use(generation)
+        if let stored {
+            let onDisk = await builder.hashOnDisk()
+            config.differsFromDisk = onDisk != generation.hash
+            log.notice("Gone back", metadata: ["generation": "\(number)", "to": "\(stored.generation)"])
+        }
+        announce(generation)
+        log.notice(
+            "Reloaded",
+            metadata: [
+                "generation": "\(number)", "trigger": "\(request.trigger)",
+                "changes": "\(changes.joined(separator: ", "))",
+            ])
+        return .applied(generation: number, changes: changes)
+    }
+
+    /// Builds until `deadline`; what isn't ready then is called off, and what that says comes back as the refusal.
+    private func build(
+        _ number: Int, beside before: GenerationBuilder.Candidate, from stored: StoredConfig?,
+        until deadline: ContinuousClock.Instant
+    ) async -> Result<GenerationBuilder.Candidate, GenerationBuilder.Refusal> {
+        let building = Task { [builder] () -> Result<GenerationBuilder.Candidate, GenerationBuilder.Refusal> in
+            do throws(GenerationBuilder.Refusal) {
+                return .success(try await builder.build(number: number, beside: before, from: stored))
+            } catch {
+                return .failure(error)
+            }
+        }
+        let timer = Task {
+            // Cancelled as soon as it isn't needed.
+            do { try await Task.sleep(until: deadline, clock: .continuous) } catch { return }
+            building.cancel()
+        }
+        defer { timer.cancel() }
+        return await building.value
     }
 
     /// What isn't the broker's.
     private func useSettings(of candidate: GenerationBuilder.Candidate) {
         access.use(candidate.generation.table.server.tokens)
         mail.use(candidate.mail, directory: { builder.path($0) }, clock: clock)
-    }
-
-    private func record(_ candidate: GenerationBuilder.Candidate, trigger: String, changes: [String]) async throws {
-        let snapshot = candidate.snapshot
-        var generation = LedgerGeneration(
-            number: candidate.generation.number, hash: snapshot.hash, time: clock.now(), trigger: trigger,
-            verdict: "applied")
-        generation.details.changes = changes
-        generation.details.ends = await broker.swapEnds()
-        generation.details.config = snapshot.config
-        generation.details.files = snapshot.hashes
-        for plugin in candidate.plugins {
-            for subscriber in plugin.subscribers { generation.details.versions[subscriber] = plugin.version }
-        }
-        let (ledger, finished) = (ledger, generation)
-        try await broker.blocking { () throws(Failure) in
-            try ledger.recordGeneration(finished, contents: snapshot.contents)
-        }
     }
 
     private func describe(_ next: Generation, after before: Generation) -> [String] {

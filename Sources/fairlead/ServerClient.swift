@@ -98,7 +98,8 @@ struct ServerClient {
     }
 
     func sendUnchecked(
-        _ method: String, _ path: String, body: HTTPClientRequest.Body? = nil, contentType: String = "application/json"
+        _ method: String, _ path: String, body: HTTPClientRequest.Body? = nil, contentType: String = "application/json",
+        timeout: TimeAmount = Self.timeout
     ) async throws -> Answer {
         var request = HTTPClientRequest(url: base + path)
         request.method = .init(rawValue: method)
@@ -108,7 +109,7 @@ struct ServerClient {
             request.headers.add(name: "Content-Type", value: contentType)
         }
         do {
-            let response = try await http.execute(request, timeout: Self.timeout)
+            let response = try await http.execute(request, timeout: timeout)
             let body = try await response.body.collect(upTo: Self.answerBytesMax)
             let next = response.headers["Link"].first { $0.contains("rel=\"next\"") }
                 .flatMap { $0.split(separator: ">").first }.map { String($0.dropFirst()) }

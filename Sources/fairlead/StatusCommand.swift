@@ -11,9 +11,21 @@ struct Status: AsyncParsableCommand {
 
     struct Answer: Decodable {
         var generation: Int
+        var config: Config
+        /// Generations that were replaced and of which something is still under way.
+        var ending: [Int]
         var topics: [Topic]
         var subscribers: [Subscriber]
         var orphans: [Orphan]
+
+        struct Config: Decodable {
+            var hash: String
+            var applied: String?
+            var trigger: String
+            var origin: Int?
+            var differsFromDisk: Bool
+            var lastAttempt: Generations.Attempt?
+        }
 
         struct Orphan: Decodable {
             var name: String
@@ -80,6 +92,25 @@ struct Status: AsyncParsableCommand {
         Console.say(Self.render(try answer.decoded(Answer.self)))
     }
 
+    private static func head(of status: Answer) -> String {
+        let config = status.config
+        var line = "generation \(status.generation), \(config.hash.prefix(12))"
+        if let applied = config.applied { line += ", since \(applied.shortTime) by \(config.trigger)" }
+        var lines = [line]
+        if let origin = config.origin { lines.append("gone back to the files of generation \(origin)") }
+        if config.differsFromDisk {
+            lines.append("on disk is another configuration: the next reload or restart loads it")
+        }
+        if !status.ending.isEmpty {
+            lines.append("still finishing: generation \(status.ending.map(String.init).joined(separator: ", "))")
+        }
+        if let attempt = config.lastAttempt, attempt.time > config.applied ?? "" {
+            lines.append(
+                "last reload \(attempt.verdict) at \(attempt.time.shortTime), by \(attempt.trigger): \(attempt.reason)")
+        }
+        return lines.joined(separator: "\n")
+    }
+
     static func render(_ status: Answer) -> String {
         let topics = Console.table(
             ["TOPIC", "EVENTS", "FIRST", "NEXT", "BYTES"],
@@ -95,7 +126,7 @@ struct Status: AsyncParsableCommand {
                     "\($0.acked)", "\($0.dropped)", String(($0.lastError ?? "").prefix(60)),
                 ]
             })
-        var parts = ["generation \(status.generation)", topics, subscribers]
+        var parts = [head(of: status), topics, subscribers]
         let paused = status.subscribers.compactMap { subscriber in
             subscriber.pause.map { "\(subscriber.name) is paused \($0.words)" }
         }

@@ -16,7 +16,7 @@ struct RoutesTests {
         _ broker: FakeBroker, _ method: HTTPRequest.Method, _ uri: String, _ body: String? = nil,
         reload: ReloadVerdict = .applied(generation: 4, changes: []), obstacle: String? = nil
     ) async throws -> (status: HTTPResponse.Status, headers: HTTPFields, body: String) {
-        try await gateway(broker, obstacle: { obstacle }, reload: { reload }).application.test(.router) { client in
+        try await gateway(broker, obstacle: { obstacle }, reload: { _ in reload }).application.test(.router) { client in
             let response = try await client.execute(
                 uri: uri, method: method, headers: [:], body: body.map { ByteBuffer(string: $0) })
             return (response.status, response.headers, String(buffer: response.body))
@@ -272,7 +272,8 @@ struct RoutesTests {
         let response = try await Self.call(broker, .get, "/v1/status")
         #expect(
             response.body
-                == #"{"generation":3,"started":"1970-01-01T00:00:00.000Z","time":"2026-03-09T14:05:00.000Z","#
+                == #"{"generation":3,"config":{"hash":"","trigger":"","differsFromDisk":false},"ending":[],"#
+                + #""started":"1970-01-01T00:00:00.000Z","time":"2026-03-09T14:05:00.000Z","#
                 + #""topics":[{"name":"orders","first":10,"end":15,"events":5,"bytes":99}],"#
                 + #""subscribers":[{"name":"history","method":"pull","state":"live","backlog":3,"inFlight":1,"#
                 + #""retrying":1,"dead":0,"oldestUnsettled":"2026-03-09T14:04:00.000Z","oldestUnsettledSeconds":60,"#
@@ -339,11 +340,24 @@ struct RoutesTests {
             #"{"type":"urn:fairlead:problem:restart-needed","title":"Restart needed","status":409,"#
                 + #""detail":"listen","diagnostics":["listen"]}"#
         ),
+        (
+            .timedOut(after: .seconds(2), diagnostics: ["init of slow"]), 504,
+            #"{"type":"urn:fairlead:problem:reload-timed-out","title":"Reload timed out","status":504,"#
+                + #""detail":"the new configuration was not ready within 2s; the running one goes on","#
+                + #""diagnostics":["init of slow"]}"#
+        ),
     ])
     func aReloadGivesItsVerdict(_ verdict: ReloadVerdict, _ status: Int, _ body: String) async throws {
         let response = try await Self.call(FakeBroker(), .post, "/v1/reload", reload: verdict)
         #expect(response.status.code == status)
         #expect(response.body == body)
+    }
+
+    @Test(arguments: [#"{"wait":"30"}"#, #"{"wait":"0s"}"#, #"{"wait":"1d"}"#, #"{"waits":"3s"}"#])
+    func aReloadsWaitIsADurationWithinBounds(_ body: String) async throws {
+        let response = try await Self.call(FakeBroker(), .post, "/v1/reload", body)
+        #expect(response.status == .badRequest)
+        #expect(response.body.contains("wait"))
     }
 
     @Test func healthAndReadinessAreToldApart() async throws {

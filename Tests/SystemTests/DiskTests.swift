@@ -98,6 +98,44 @@ import Testing
         disk.unmount()
     }
 
+    @Test(.enabled(if: mayMount)) func aReloadOnAFullDiskIsRefusedAndWorksWhenThereIsRoom() async throws {
+        let routes = Self.routes + "\nsubscriber script { from orders; run script; start earliest }"
+        let server = try RunningServer(routes: routes, plugins: ["script": "return function() end"])
+        let disk = try SmallDisk(at: server.folder.appendingPathComponent("data"), mebibytes: 96)
+        defer { disk.unmount() }
+        try await server.start()
+        #expect(try await server.post("/v1/topics/orders/events", "{}").status == 202)
+        try await eventually("it is done") { try await server.acked("script") == 1 }
+        let ballast = disk.folder.appendingPathComponent("ballast")
+        try Data().write(to: ballast)
+        let handle = try FileHandle(forWritingTo: ballast)
+        // As much as there is room for, to the last block.
+        for size in [1 << 20, 4_096] {
+            while (try? handle.write(contentsOf: Data(repeating: 1, count: size))) != nil {}
+        }
+        try handle.close()
+        // Its files go into the ledger, which has no room for them.
+        try server.write(plugin: "script", "return function() end --" + String(repeating: "x", count: 3 << 20))
+        let refused = try await server.command("reload")
+        #expect(refused.code == 2, "\(refused.output)\(refused.errors)")
+        #expect(
+            refused.errors.contains("a generation that can't be written down doesn't take over"), "\(refused.errors)")
+        let status = try await server.get("/v1/status").object
+        #expect(status["generation"] as? Int == 1)
+        let pulled = try await server.post("/v1/subscribers/accounting/pull", #"{"max":5,"wait":"10s"}"#)
+        #expect((try pulled.object["deliveries"] as? [[String: Any]])?.count == 1, "the old generation serves on")
+
+        try FileManager.default.removeItem(at: ballast)
+        try await eventually("the ledger works again, and a reload with it", within: .seconds(60)) {
+            try await server.command("reload").code == 0
+        }
+        #expect(try await server.get("/v1/status").object["generation"] as? Int == 2)
+        let listed = try await server.command("generations").output
+        #expect(!listed.contains("applying") && !listed.contains("interrupted"), "\(listed)")
+        server.signal(SIGTERM)
+        try await eventually("the process has ended") { !server.process.isRunning }
+    }
+
     /// A data folder with a few events and a cleanly stopped server.
     private func stopped(_ routes: String = routes) async throws -> RunningServer {
         let server = try RunningServer(routes: routes)

@@ -47,8 +47,10 @@ final class RunningServer {
     }
 
     /// Starts the program and waits until it says that it is ready; where it speaks TLS, until its log has `words`.
-    func start(environment: [String: String] = [:], until words: String? = nil) async throws {
-        try launch(environment: environment)
+    func start(
+        _ arguments: String..., environment: [String: String] = [:], until words: String? = nil
+    ) async throws {
+        try launch(arguments, environment: environment)
         try await eventually("the server is ready") {
             guard self.process.isRunning else { throw Gone(description: "the server ended:\n\(self.output)") }
             if let words { return self.output.contains(words) }
@@ -57,10 +59,10 @@ final class RunningServer {
     }
 
     /// Starts the program and doesn't wait.
-    func launch(environment: [String: String] = [:]) throws {
+    func launch(_ arguments: [String] = [], environment: [String: String] = [:]) throws {
         process = Process()
         process.executableURL = Self.program
-        process.arguments = ["serve", "routes.conf"]
+        process.arguments = ["serve", "routes.conf"] + arguments
         process.currentDirectoryURL = folder
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         if !FileManager.default.fileExists(atPath: log.path) {
@@ -105,6 +107,16 @@ final class RunningServer {
     func state(_ subscriber: String, _ key: String) async throws -> Int? {
         let answer = try await get("/v1/subscribers/\(subscriber)/state/\(key)")
         return answer.status == 200 ? Int(answer.text) : nil
+    }
+
+    /// The value of a metric, named as `/metrics` has it, labels included.
+    func metric(_ name: String) async throws -> String? {
+        try await get("/metrics").text.split(separator: "\n")
+            .first { $0.hasPrefix(name + " ") }.map { String($0.dropFirst(name.count + 1)) }
+    }
+
+    func acked(_ subscriber: String) async throws -> Int? {
+        try await self.subscriber(subscriber)["acked"] as? Int
     }
 
     struct Kept {

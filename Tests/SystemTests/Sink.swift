@@ -26,6 +26,21 @@ final class Sink: Sendable {
 
     var requests: [Request] { seen.withLock { $0 } }
 
+    /// While it holds, requests are remembered and not answered.
+    private let gate = NSCondition()
+    nonisolated(unsafe) private var isHolding = false  // Guarded by `gate`.
+
+    func hold(_ isHolding: Bool = true) {
+        gate.withLock {
+            self.isHolding = isHolding
+            gate.broadcast()
+        }
+    }
+
+    private func waitWhileHeld() {
+        gate.withLock { while isHolding { gate.wait() } }
+    }
+
     /// `503 Unavailable`, with headers behind line breaks.
     func answer(_ head: String) { answer.withLock { $0 = head } }
 
@@ -49,6 +64,7 @@ final class Sink: Sendable {
     }
 
     deinit {
+        hold(false)
         shutdown(listener, Int32(SHUT_RDWR))
         close(listener)
     }
@@ -62,6 +78,7 @@ final class Sink: Sendable {
             if let (request, rest) = Self.request(in: received) {
                 received = rest
                 seen.withLock { $0.append(request) }
+                waitWhileHeld()
                 let head = (respond?(request) ?? answer.withLock { $0 }).replacing("\n", with: "\r\n")
                 let length = head.hasPrefix("204") ? "" : "\r\nContent-Length: 0"
                 let answer = Array("HTTP/1.1 \(head)\(length)\r\n\r\n".utf8)
