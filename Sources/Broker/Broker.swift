@@ -26,6 +26,8 @@ package final class Broker: Sendable {
     /// Topics of which `unless unsettled` keeps more than `retain` says, and for whom.
     let held = Mutex<[Topic: String]>([:])
     private let reloads = Mutex<[Task<Void, Never>]>([])
+    /// What became of changed subscribers; for one reader, who makes generations.
+    package let probationReports: AsyncStream<ProbationReport>
     /// The one stop there is, once somebody has asked for it.
     private let stopping = Mutex<Task<Void, Never>?>(nil)
 
@@ -40,6 +42,9 @@ package final class Broker: Sendable {
             engine: engine, clock: clock, log: log, seed: .random(in: 0 ... .max),
             perform: { work in disk.async { work() } },
             post: { work in door.thread?.post(work) })
+        let (reports, reporting) = AsyncStream.makeStream(of: ProbationReport.self)
+        probationReports = reports
+        core.reportProbation = { reporting.yield($0) }
         thread = BrokerThread(core: core, clock: clock)
         door.open(thread)
     }

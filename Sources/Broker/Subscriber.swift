@@ -31,6 +31,16 @@ final class Subscriber {
     /// The breaker was open when it was looked at last, since this moment.
     var isDownSince: Timestamp?
     var quarantined: PauseStatus?
+    /// A reload changed it, and it hasn't proved itself yet.
+    var probation: Probation?
+    /// Its probation failed: it starts nothing until it is what it was before.
+    var isUndoing = false
+    /// Generations that it failed under, and what is in flight from then.
+    var replaced: Range<Int>?
+    /// How it did before it was changed.
+    var recent = RecentAttempts()
+    /// The last change, where that failed.
+    var badReload: BadReload?
     /// How often in a row the host had to stop its script.
     var kills = 0
 
@@ -106,7 +116,10 @@ final class Subscriber {
 
     func applySettings() {
         var settings = route.stateSettings
-        settings.paused = settings.paused || pause != nil || isQuarantined || isGone
+        settings.paused = settings.paused || pause != nil || isQuarantined || isGone || isUndoing
+        if probation?.isBinding ?? false, settings.batch == nil {
+            settings.inFlightMax = min(settings.inFlightMax, Limits.probationInFlight)
+        }
         state.update(settings)
         for lane in history where !lane.isCancelled { lane.applySettings(settings) }
     }

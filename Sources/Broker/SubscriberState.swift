@@ -62,6 +62,8 @@ package struct SubscriberState {
     var shelf = Shelf()
     /// Deferred deliveries whose record is being read.
     var reading = 0
+    /// Failed while the subscriber is on probation; held in memory.
+    var suspended: [Suspended] = []
     /// In flight, and to be dropped: their time was over before they could start.
     var overdue: [DeliveryID] = []
     /// Keys of an ordered subscriber that have something in flight, deferred or dead.
@@ -329,7 +331,7 @@ package struct SubscriberState {
     }
 
     /// Keys that are in flight no longer.
-    private mutating func land(_ delivery: Delivery) {
+    mutating func land(_ delivery: Delivery) {
         if !inFlightKeys.isEmpty, let key = delivery.record.key { inFlightKeys.remove(key) }
     }
 
@@ -349,7 +351,7 @@ package struct SubscriberState {
     package func wake(now: Timestamp, canStart: Bool = true) -> Timestamp? {
         guard !settings.paused else { return nil }
         let isAnythingReady = !(ready.isEmpty && retries.isEmpty)
-        var wake = dueTimes.min?.time
+        var wake = [dueTimes.min?.time, suspended.lazy.map(\.due).min()].compactMap { $0 }.min()
         switch breaker.stand(now: now) {
         case .everything: break
         // Retries stay where they are: see `takeDue`.

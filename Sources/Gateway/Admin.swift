@@ -8,7 +8,7 @@ import Hummingbird
 /// What is running, and the switches on it.
 struct Admin: Sendable {
     let broker: any BrokerSurface
-    let reload: @Sendable () async -> ReloadVerdict
+    let reload: @Sendable (_ force: Bool) async -> ReloadVerdict
     let plan: @Sendable () async -> PlanVerdict
     let plugins: @Sendable () async -> [PluginStatus]
     let clock: any Events.Clock
@@ -73,9 +73,13 @@ struct Admin: Sendable {
         return Response(status: .noContent)
     }
 
-    /// Answers when the verdict is there: 200 applied, 422 refused, 409 needs a restart.
+    /// Answers when the verdict is there, with `force=true` after trying again what was undone: 200 applied, 422 refused, 409 needs a restart.
     func reload(_ exchange: Exchange) async throws -> Response {
-        switch await reload() {
+        let force = try exchange.query("force")
+        guard [nil, "true", "false"].contains(force) else {
+            throw Problem.malformed("query parameter \"force\" is \"\(force ?? "")\"; it must be true or false")
+        }
+        switch await reload(force == "true") {
         case .applied(let generation, let changes):
             return .json { json in
                 json.field("generation", generation)
@@ -165,6 +169,7 @@ struct Admin: Sendable {
                     json.field("lastError", ifPresent: subscriber.lastError)
                     json.field("lastTrace", ifPresent: subscriber.lastTrace)
                     if let until = subscriber.until { json.field("until", until) }
+                    if let bad = subscriber.badReload { json.object("badReload") { bad.write(to: &$0) } }
                     if !subscriber.history.isEmpty {
                         json.array("history") { json in
                             for progress in subscriber.history { json.object { progress.write(to: &$0) } }

@@ -40,7 +40,7 @@ package final class Gateway: Service, CustomStringConvertible {
 
     /// - Parameters:
     ///   - access: who may do what.
-    ///   - reload: does what SIGHUP does, and comes back with its verdict.
+    ///   - reload: does what SIGHUP does, and comes back with its verdict; with `force` it tries again what was undone.
     ///   - plan: what a reload would do, for `/v1/plan`.
     ///   - plugins: what is loaded, for `/v1/plugins`.
     ///   - why: what became of the newest event with an id, a source and in a topic where given, for `/v1/events`.
@@ -50,7 +50,7 @@ package final class Gateway: Service, CustomStringConvertible {
     package init(
         broker: any BrokerSurface, settings: Settings, prometheus: PrometheusMetrics, logger: Logger,
         clock: any Events.Clock = SystemClock(), access: AccessControl = AccessControl(),
-        reload: @escaping @Sendable () async -> ReloadVerdict,
+        reload: @escaping @Sendable (_ force: Bool) async -> ReloadVerdict,
         plan: @escaping @Sendable () async -> PlanVerdict = { .planned(ReloadPlan()) },
         plugins: @escaping @Sendable () async -> [PluginStatus] = { [] },
         why: @escaping @Sendable (String, String?, String?) async throws(Failure) -> EventTrace? = { _, _, _ in nil },

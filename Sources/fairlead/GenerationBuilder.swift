@@ -26,12 +26,19 @@ struct GenerationBuilder: Sendable {
         var warnings: [String]
         /// Plugins that run and stand still, so that nothing changes the state that was migrated from.
         var held: [LuaDestination] = []
+        /// By subscriber: what it runs.
+        var versions: [String: SubscriberVersion] = [:]
+        /// By subscriber: those that are changed and haven't proved themselves yet.
+        var probations: [String: ChangedSubscriber] = [:]
+        /// By subscriber: what would bring its state back to what it was before its migration.
+        var formerStates: [String: StateMigration] = [:]
 
         /// It has taken over: what stood still for it has ended, and needn't be kept.
         var inForce: Candidate {
             var candidate = self
             candidate.generation = generation.withoutMigrations
             candidate.held = []
+            candidate.formerStates = [:]
             return candidate
         }
 
@@ -53,12 +60,17 @@ struct GenerationBuilder: Sendable {
     }
 
     /// Checks what is on disk as ``build(number:beside:)`` does, in scratch states and without `init`.
-    func inspect() async throws(Refusal) -> Inspection {
-        let (table, folder, diagnostics, _) = try snapshot()
+    func inspect(standing: [String: StandingVersion] = [:]) async throws(Refusal) -> Inspection {
+        let (written, folder, diagnostics, _) = try snapshot()
+        let (table, stand) = Self.letStand(standing, in: written, folder)
         var fingerprints: [String: String] = [:]
         var problems: [String] = []
         let checker = ScriptHost(services: .offline(), lanes: 1)
         for route in table.subscribers {
+            if let version = stand[route.name]?.version {
+                fingerprints[route.name] = version.fingerprint
+                continue
+            }
             fingerprints[route.name] = Self.fingerprint(of: route, in: folder)
             problems += Check.problems(of: route, in: folder, host: checker).map(\.description)
         }
@@ -85,22 +97,27 @@ struct GenerationBuilder: Sendable {
     }
 
     /// Equal where neither the block nor any file of its plugin changed.
-    private static func fingerprint(of route: SubscriberRoute, in folder: PluginFolder) -> String {
+    static func fingerprint(of route: SubscriberRoute, in folder: PluginFolder) -> String {
         guard case .run(let name, _, _) = route.delivery, let source = folder.source(of: name) else {
             return route.fingerprint
         }
         return route.fingerprint + "/" + source.fingerprint
     }
 
-    /// - Parameter running: what its destinations can be taken over from, where neither block nor plugin changed.
-    func build(number: Int, beside running: Candidate?) async throws(Refusal) -> Candidate {
-        let (table, folder, diagnostics, files) = try snapshot()
+    /// - Parameters:
+    ///   - running: what its destinations can be taken over from, where neither block nor plugin changed.
+    ///   - standing: what subscribers run as long as their files are those that have failed.
+    func build(
+        number: Int, beside running: Candidate?, standing: [String: StandingVersion] = [:]
+    ) async throws(Refusal) -> Candidate {
+        let (written, folder, diagnostics, files) = try snapshot()
+        let (table, stand) = Self.letStand(standing, in: written, folder)
         var destinations: [String: any Destination] = [:]
         var fingerprints: [String: String] = [:]
         var problems: [String] = []
         var built: [any Destination] = []
         for route in table.subscribers {
-            let fingerprint = Self.fingerprint(of: route, in: folder)
+            let fingerprint = stand[route.name]?.version.fingerprint ?? Self.fingerprint(of: route, in: folder)
             switch route.delivery {
             case .pull: break
             case .push(let push):
@@ -109,16 +126,14 @@ struct GenerationBuilder: Sendable {
                     break
                 }
                 do {
-                    let destination = try WebhookDestination(
-                        subscriber: route.name, route: push, timeout: route.retry.timeout,
-                        concurrency: route.concurrency, rate: route.rate, sender: sender, clock: clock)
+                    let destination = try endpoint(push, of: route)
                     destinations[route.name] = destination
                     built.append(destination)
                 } catch {
                     problems.append(PluginDiagnostic.finding(error.message, of: route).description)
                 }
             case .run(let name, _, _):
-                guard let source = folder.source(of: name) else {
+                guard let source = stand[route.name]?.version.source ?? folder.source(of: name) else {
                     problems.append(PluginDiagnostic.missing(name, of: route, in: folder).description)
                     continue
                 }
@@ -144,6 +159,7 @@ struct GenerationBuilder: Sendable {
                 number: number, table: table, destinations: destinations, fingerprints: fingerprints),
             mail: table.mail, plugins: status(of: table, folder), snapshot: files,
             warnings: diagnostics)
+        candidate.remember(stand, in: folder)
         if problems.isEmpty { problems = await migrate(&candidate, beside: running) }
         guard problems.isEmpty else {
             candidate.letGo()
@@ -168,8 +184,11 @@ struct GenerationBuilder: Sendable {
                     candidate.held.append(old)
                     await old.quiesce()
                 }
-                candidate.generation.migrations[route.name] = try await host.migration(
-                    for: destination, from: stored, stateOf: name)
+                let migration = try await host.migration(for: destination, from: stored, stateOf: name)
+                candidate.generation.migrations[route.name] = migration
+                if let migration {
+                    candidate.formerStates[route.name] = try await former(of: migration, name, version: stored ?? 1)
+                }
             } catch let error as PluginError {
                 problems += error.problems.map { PluginDiagnostic.finding($0, of: route).description }
             } catch {
@@ -180,7 +199,7 @@ struct GenerationBuilder: Sendable {
     }
 
     /// The version of a subscriber's state, and the name that the ledger has it under: the old one where it is renamed.
-    private func storedState(of route: SubscriberRoute) async throws -> (name: String, version: Int?) {
+    func storedState(of route: SubscriberRoute) async throws -> (name: String, version: Int?) {
         try await withCheckedThrowingContinuation { continuation in
             // It waits for the ledger's writer.
             DispatchQueue.global().async { [ledger] in

@@ -41,6 +41,16 @@ struct PluginFolder {
         self.files = files
     }
 
+    /// As it was: the plugins among `files`, which are by their path with the folder's before it.
+    init(_ path: String, among files: [String: [UInt8]]) {
+        self.path = path
+        var own: [String: [UInt8]] = [:]
+        for (name, bytes) in files where name.hasPrefix(path + "/") && name.hasSuffix(".lua") {
+            own[String(name.dropFirst(path.count + 1))] = bytes
+        }
+        self.files = own
+    }
+
     /// What the plugin `name` can see: its own file or folder, and `lib/`. nil where there is no such plugin.
     func source(of name: String) -> PluginSource? {
         let entry = ["\(name).lua", "\(name)/init.lua"].first { files[$0] != nil }

@@ -8,6 +8,8 @@ struct Reload: AsyncParsableCommand {
         abstract: "Make the running server load its changed configuration and plugins, and wait for the verdict.",
         discussion: "Exit code 0: applied. 2: refused, and everything is as it was. 3: it takes a restart.")
 
+    @Flag(help: "Try again what an earlier reload broke and what was undone, though its files are the same.")
+    var force = false
     @OptionGroup var server: ServerOptions
 
     private struct Verdict: Decodable {
@@ -16,7 +18,7 @@ struct Reload: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let answer = try await server.client.sendUnchecked("POST", "/v1/reload")
+        let answer = try await server.client.sendUnchecked("POST", force ? "/v1/reload?force=true" : "/v1/reload")
         if server.json { Console.say(String(decoding: answer.body, as: UTF8.self)) }
         let verdict = try? answer.decoded(Verdict.self)
         switch answer.status {

@@ -111,13 +111,13 @@ struct Serve: AsyncParsableCommand {
             throw ExitCode.failure
         }
 
-        let reloader = Reloader { trigger in await server.reload(trigger: trigger) }
+        let reloader = Reloader { trigger, force in await server.reload(trigger: trigger, force: force) }
         let gateway = Gateway(
             broker: broker,
             settings: .init(
                 host: table.server.host, port: table.server.port, version: Fairlead.version, tls: credentials),
             prometheus: prometheus, logger: log, access: access,
-            reload: { await reloader.reload(trigger: "HTTP") },
+            reload: { force in await reloader.reload(trigger: "HTTP", force: force) },
             plan: { await server.plan() },
             plugins: { await server.plugins },
             why: { (id, source, topic) throws(Failure) in try await server.why(id, source: source, topic: topic) },
@@ -127,6 +127,7 @@ struct Serve: AsyncParsableCommand {
                 services: [
                     .init(service: BrokerService(broker: broker, deadline: Self.drainDeadline)),
                     .init(service: HangupService(signals: hangups, reloader: reloader)),
+                    .init(service: ProbationService(broker: broker, server: server, reloader: reloader)),
                     .init(service: gateway),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint], cancellationSignals: [.sigquit], logger: log))

@@ -17,8 +17,8 @@ actor Server {
     private let access: AccessControl
     let ledger: Ledger
     private let clock: any Events.Clock
-    private let log: Logger
-    private(set) var running: GenerationBuilder.Candidate?
+    let log: Logger
+    var running: GenerationBuilder.Candidate?
     /// Tables of generations that were asked about, by number.
     var tables: [Int: RouteTable] = [:]
 
@@ -40,12 +40,15 @@ actor Server {
     /// - Throws: ``GenerationBuilder/Refusal`` or `Failure`.
     func start() async throws {
         let ledger = ledger
-        let last = try await broker.blocking { () throws(Failure) in try ledger.generations(limit: 1).first?.number ?? 0
-        }
-        let candidate = try await builder.build(number: last + 1, beside: nil)
+        let last = try await broker.blocking { () throws(Failure) in try ledger.generations(limit: 1).first }
+        var candidate = try await builder.build(
+            number: (last?.number ?? 0) + 1, beside: nil, standing: try await standing(after: last))
+        try await resumeProbations(in: &candidate, after: last)
+        for remark in remarks(on: candidate) { log.warning("\(remark)") }
         for warning in candidate.warnings { log.warning("\(warning)") }
         useSettings(of: candidate)
         try await broker.start(candidate.generation)
+        await candidate.keepProbations(of: broker)
         running = candidate.inForce
         try await record(candidate, trigger: "start", changes: [])
         log.notice(
@@ -58,11 +61,14 @@ actor Server {
     }
 
     /// All or nothing: a refused reload leaves everything as it was.
-    func reload(trigger: String) async -> ReloadVerdict {
+    ///
+    /// - Parameter force: tries again what has failed and was undone.
+    func reload(trigger: String, force: Bool = false) async -> ReloadVerdict {
         guard let before = running else { return .refused(diagnostics: ["the server is still starting"]) }
         let number = before.generation.number + 1
         do {
-            let candidate = try await builder.build(number: number, beside: before)
+            var candidate = try await builder.build(
+                number: number, beside: before, standing: force ? [:] : standing)
             var isApplied = false
             defer { if !isApplied { candidate.letGo() } }
             let diff = RouteDiff(from: before.generation.table, to: candidate.generation.table)
@@ -72,7 +78,8 @@ actor Server {
                 return .restartNeeded(diagnostics: diff.restartOnly)
             }
             for warning in candidate.warnings { log.warning("\(warning)") }
-            let changes = describe(candidate.generation, after: before.generation)
+            await beginProbations(in: &candidate, after: before)
+            let changes = describe(candidate.generation, after: before.generation) + remarks(on: candidate)
             do {
                 try await broker.apply(candidate.generation)
             } catch {
@@ -81,6 +88,7 @@ actor Server {
             }
             isApplied = true
             useSettings(of: candidate)
+            await candidate.keepProbations(of: broker)
             running = candidate.inForce
             try await record(candidate, trigger: trigger, changes: changes)
             log.notice(
@@ -108,7 +116,7 @@ actor Server {
         mail.use(candidate.mail, directory: { builder.path($0) }, clock: clock)
     }
 
-    private func record(_ candidate: GenerationBuilder.Candidate, trigger: String, changes: [String]) async throws {
+    func record(_ candidate: GenerationBuilder.Candidate, trigger: String, changes: [String]) async throws {
         let snapshot = candidate.snapshot
         var generation = LedgerGeneration(
             number: candidate.generation.number, hash: snapshot.hash, time: clock.now(), trigger: trigger,
@@ -117,6 +125,7 @@ actor Server {
         generation.details.ends = await broker.swapEnds()
         generation.details.config = snapshot.config
         generation.details.files = snapshot.hashes
+        (generation.details.probations, generation.details.badReloads) = candidate.probationDetails
         for plugin in candidate.plugins {
             for subscriber in plugin.subscribers { generation.details.versions[subscriber] = plugin.version }
         }
