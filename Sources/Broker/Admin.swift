@@ -29,6 +29,8 @@ extension BrokerCore {
                 "quarantined"
             } else if subscriber.standstills[.gone] != nil {
                 "gone"
+            } else if subscriber.isUndoing {
+                "undoing"
             } else if state.settings.paused {
                 "paused"
             } else if state.breaker.isOpen {
@@ -54,7 +56,7 @@ extension BrokerCore {
             dropped: subscriber.counts.dropped, lastError: subscriber.lastError,
             lastTrace: subscriber.lastTrace,
             until: state.settings.paused ? nil : until,
-            history: subscriber.history.map { $0.progress(now) })
+            history: subscriber.history.map { $0.progress(now) }, badReload: subscriber.badReload)
     }
 
     private func pause(of subscriber: Subscriber) -> PauseStatus? {
@@ -91,6 +93,8 @@ extension BrokerCore {
             change.pause = .pause(pause)
         } else {
             subscriber.pause = nil
+            // Whoever resumes what a reload broke wants it as it is.
+            if subscriber.probation?.verdict == .failed, !subscriber.isUndoing { subscriber.probation = nil }
             subscriber.startAfresh()
             change.pause = .resume
             change.standstills = subscriber.takeStandstillChanges()

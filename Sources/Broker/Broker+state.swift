@@ -31,6 +31,7 @@ extension Broker {
         var change = LedgerChange(subscriber: subscriber)
         change.state = [write]
         change.needsSync = true
+        await on { core in core.subscribers[subscriber]?.probation?.hasWritten = true }
         let written = change
         _ = try await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<LedgerCommit, Failure>, Never>) in

@@ -25,6 +25,8 @@ package final class Broker: Sendable {
     private let keeping = Mutex(KeepSettings())
     /// Topics of which `unless unsettled` keeps more than `retain` says, and for whom.
     let held = Mutex<[Topic: String]>([:])
+    /// What became of changed subscribers; for one reader, who makes generations.
+    package let probationReports: AsyncStream<ProbationReport>
     /// What reloads have replaced and is still ending.
     let retired = RetiredDestinations()
     /// The one end there is, once somebody has asked for it.
@@ -41,6 +43,9 @@ package final class Broker: Sendable {
             engine: engine, clock: clock, log: log, seed: .random(in: 0 ... .max),
             perform: { work in disk.async { work() } },
             post: { work in door.thread?.post(work) })
+        let (reports, reporting) = AsyncStream.makeStream(of: ProbationReport.self)
+        probationReports = reports
+        core.reportProbation = { reporting.yield($0) }
         thread = BrokerThread(core: core, clock: clock)
         door.open(thread)
     }

@@ -52,6 +52,8 @@ package final class BrokerCore {
     var answersAt: Timestamp?
     /// Subscribers that were made so far.
     var lives = 0
+    /// Told what became of changed subscribers.
+    var reportProbation: @Sendable (ProbationReport) -> Void = { _ in }
     var isDraining = false
     var isOutboxBusy = false
     var nextLease: UInt64

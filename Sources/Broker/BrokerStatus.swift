@@ -79,7 +79,8 @@ package struct OrphanStatus: Hashable, Sendable {
 }
 
 package struct PauseStatus: Hashable, Sendable {
-    /// `hand`, `dead` (a dead letter, with `on dead pause`), `quarantine`, `gone` or `routes.conf`.
+    /// `hand`, `dead` (a dead letter, with `on dead pause`), `bad_reload` (a reload that changed it made it fail), `quarantine`, `gone`
+    /// or `routes.conf`.
     package var cause: String
     /// nil where it is routes.conf that says so.
     package var since: Timestamp?
@@ -98,7 +99,7 @@ package struct SubscriberStatus: Sendable {
     package var name: String
     /// `run`, `push` or `pull`.
     package var method: String
-    /// `live`, `behind`, `delayed` (what comes next isn't due yet, by `deliver after`), `paused`, `quarantined` (its plugin was stopped again and again), `gone` (its endpoint answered 410),
+    /// `live`, `behind`, `delayed` (what comes next isn't due yet, by `deliver after`), `paused`, `undoing` (a reload broke it, and it goes back), `quarantined` (its plugin was stopped again and again), `gone` (its endpoint answered 410),
     /// `down` (its endpoint fails, the breaker is open), `busy` (its endpoint asked to be left alone), or `stalled`: too many deliveries wait for a retry to take in more.
     package var state: String
     /// Why and since when it stands still, where it does.
@@ -121,4 +122,6 @@ package struct SubscriberStatus: Sendable {
     package var until: Timestamp?
     /// Runs of history beside what is live.
     package var history: [HistoryProgress] = []
+    /// The last change of it, where it failed; until it is changed again.
+    package var badReload: BadReload?
 }

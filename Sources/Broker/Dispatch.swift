@@ -19,6 +19,10 @@ extension BrokerCore {
             return
         }
         if subscriber.leases.count > 0 { expireLeases(subscriber, now) }
+        if let end = subscriber.probation?.wake, end <= now { concludeProbation(of: subscriber, now) }
+        for lane in subscriber.lanes where !lane.state.suspended.isEmpty {
+            lane.state.resumeSuspended(now: now)
+        }
         readDue(subscriber, subscriber, now)
         for lane in subscriber.history { readDue(subscriber, lane, now) }
         if let destination = subscriber.destination {
@@ -45,6 +49,7 @@ extension BrokerCore {
             endFinishedLanes(of: subscriber, now)
         }
         if let wake = subscriber.wake(now: now) { self.wake(subscriber, at: wake) }
+        if let end = subscriber.probation?.wake { wake(subscriber, at: end) }
         if let expiry = subscriber.leases.nextExpiry { wake(subscriber, at: expiry) }
     }
 

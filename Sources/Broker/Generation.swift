@@ -13,6 +13,11 @@ package struct Generation: Sendable {
     package var fingerprints: [String: String]
     /// By subscriber: what is done to its state in the moment when the generation takes over.
     package var migrations: [String: StateMigration]
+    /// By subscriber: what follows where it is changed and its first deliveries fail. One that is not named here is not
+    /// looked at.
+    package var probations: [String: BadReloadAction] = [:]
+    /// By subscriber: changes that failed, until it is changed again.
+    package var badReloads: [String: BadReload] = [:]
 
     package init(
         number: Int, table: RouteTable, destinations: [String: any Destination], fingerprints: [String: String],

@@ -41,6 +41,7 @@ extension BrokerCore {
                 subscriber = existing
                 if existing.fingerprint != fingerprint {
                     if let old = existing.destination, old !== destination { stopping.append((old, .reload)) }
+                    replaceVersion(of: existing, in: next)
                     existing.update(route, fingerprint: fingerprint, destination: destination)
                     if !existing.standstillChanges.isEmpty { commit(existing, LedgerRound()) }
                     if let destination { connect(destination, to: existing) }
@@ -52,6 +53,7 @@ extension BrokerCore {
                 subscriber.life = lives
                 restore(subscriber, preparation, now)
                 restoreLeases(subscriber, preparation)
+                restoreProbation(of: subscriber, in: next)
                 if let destination { connect(destination, to: subscriber) }
             }
             updateFeeds(of: subscriber, topics, preparation, now)

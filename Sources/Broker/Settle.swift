@@ -18,6 +18,7 @@ extension BrokerCore {
         }
         countKills(subscriber, settlements)
         watchEndpoint(subscriber, settlements)
+        concludeProbation(of: subscriber, clock.now())
         dispatch(subscriber)
     }
 
@@ -51,6 +52,7 @@ extension BrokerCore {
         let history = lane as? HistoryLane
         var round = LedgerRound()
         var effects = Effects()
+        countOnProbation(settlements.acks, lane, subscriber, now)
         let acked = lane.state.acknowledge(settlements.acks, now: now, into: &round)
         subscriber.counts.acked += acked
         subscriber.metrics.acked.increment(by: acked)
@@ -74,6 +76,10 @@ extension BrokerCore {
                     round = LedgerRound()
                     effects = Effects()
                 }
+            }
+            if takesOnProbation(settlement, lane, subscriber, now, into: &round) {
+                count(settlement, for: subscriber)
+                continue
             }
             var isExcused: Bool?
             if let history, history.state.inFlight[settlement.delivery] != nil {

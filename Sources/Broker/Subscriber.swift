@@ -29,6 +29,16 @@ package final class Subscriber {
     var standstills: [Standstill.Cause: Standstill] = [:]
     /// Of these, what is not in the ledger yet.
     var standstillChanges: [StandstillChange] = []
+    /// A reload changed it, and it hasn't proved itself yet.
+    var probation: Probation?
+    /// Its probation failed: it starts nothing until it is what it was before.
+    var isUndoing = false
+    /// Generations that it failed under, and what is in flight from then.
+    var replaced: Range<Int>?
+    /// How it did before it was changed.
+    var recent = RecentAttempts()
+    /// The last change, where that failed.
+    var badReload: BadReload?
     /// How often in a row the host had to stop its script.
     var kills = 0
 
@@ -103,7 +113,10 @@ package final class Subscriber {
     func applySettings() {
         var settings = route.stateSettings(bounds)
         settings.paused =
-            settings.paused || pause != nil || standstills[.quarantine] != nil || standstills[.gone] != nil
+            settings.paused || pause != nil || standstills[.quarantine] != nil || standstills[.gone] != nil || isUndoing
+        if probation?.isBinding ?? false, settings.batch == nil {
+            settings.inFlightMax = min(settings.inFlightMax, Limits.probationInFlight)
+        }
         state.update(settings)
         for lane in history where !lane.isCancelled { lane.applySettings(settings) }
     }

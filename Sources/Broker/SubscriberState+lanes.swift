@@ -52,6 +52,7 @@ extension SubscriberState {
         feeds = [:]
         ready = []
         retries = []
+        suspended = []
         dueTimes = Heap()
         schedule = Heap()
         reading = 0

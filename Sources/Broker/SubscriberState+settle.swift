@@ -137,7 +137,7 @@ extension SubscriberState {
     }
 
     /// Keys that are in flight no longer.
-    private mutating func land(_ delivery: Delivery) {
+    mutating func land(_ delivery: Delivery) {
         if !inFlightKeys.isEmpty, let key = delivery.record.key { inFlightKeys.remove(key) }
     }
 }

@@ -86,7 +86,7 @@ extension SubscriberState {
         let isAnythingReady = !(ready.isEmpty && retries.isEmpty)
         // What is due waits for room, which comes with the next settlement.
         let mayRead = readable > 0
-        var wake = mayRead ? dueTimes.min?.time : nil
+        var wake = [mayRead ? dueTimes.min?.time : nil, suspended.lazy.map(\.due).min()].compactMap { $0 }.min()
         switch breaker.stand(now: now) {
         case .everything: break
         // Retries stay where they are: see `takeDue`.

@@ -63,6 +63,8 @@ package struct SubscriberState {
     var shelf = Shelf()
     /// Deferred deliveries whose record is being read.
     package internal(set) var reading = 0
+    /// Failed while the subscriber is on probation; held in memory.
+    var suspended: [Suspended] = []
     /// In flight, and to be dropped: their time was over before they could start.
     var overdue: [DeliveryID] = []
     /// Keys of an ordered subscriber that have something in flight, deferred or dead.

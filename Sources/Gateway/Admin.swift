@@ -148,6 +148,7 @@ struct Admin: Sendable {
                     json.field("lastError", ifPresent: subscriber.lastError)
                     json.field("lastTrace", ifPresent: subscriber.lastTrace)
                     if let until = subscriber.until { json.field("until", until) }
+                    if let bad = subscriber.badReload { json.object("badReload") { bad.write(to: &$0) } }
                     if !subscriber.history.isEmpty {
                         json.array("history") { json in
                             for progress in subscriber.history { json.object { progress.write(to: &$0) } }

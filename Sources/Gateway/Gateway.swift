@@ -40,7 +40,8 @@ package final class Gateway: Service, CustomStringConvertible {
 
     /// - Parameters:
     ///   - access: who may do what.
-    ///   - reload: does what SIGHUP does, within a time where one is given, and comes back with its verdict.
+    ///   - reload: does what SIGHUP does, within a time where one is given, and comes back with its verdict; with `force` it tries again
+    ///     what was undone.
     ///   - rollback: goes back to a generation, the one before where none is given, likewise.
     ///   - config: how the running configuration stands, for `/v1/status`.
     ///   - plan: what a reload would do, for `/v1/plan`.
@@ -55,7 +56,7 @@ package final class Gateway: Service, CustomStringConvertible {
     package init(
         broker: any BrokerSurface, settings: Settings, prometheus: PrometheusMetrics, logger: Logger,
         clock: any Events.Clock = SystemClock(), access: AccessControl = AccessControl(),
-        reload: @escaping @Sendable (Duration?) async -> ReloadVerdict,
+        reload: @escaping @Sendable (_ wait: Duration?, _ force: Bool) async -> ReloadVerdict,
         rollback: @escaping @Sendable (Int?, Duration?) async -> ReloadVerdict = { _, _ in
             .refused(diagnostics: ["nothing is kept to go back to"])
         },

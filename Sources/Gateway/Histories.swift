@@ -57,12 +57,7 @@ struct Histories: Sendable {
     func beginImport(_ exchange: Exchange) async throws -> Response {
         let body = try await exchange.object()
         try body.allow(["topic", "file", "events", "first"])
-        let isFirst: Bool
-        switch body["first"] {
-        case nil, .null: isFirst = false
-        case .boolean(let value)?: isFirst = value
-        default: throw Problem.malformed("member \"first\" must be true or false")
-        }
+        let isFirst = try body.flag("first")
         guard let topic = try body.string("topic"), let file = try body.string("file"), !file.isEmpty,
             file.utf8.count <= Limits.importFileBytesMax
         else {

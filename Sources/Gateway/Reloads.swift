@@ -7,14 +7,15 @@ import Hummingbird
 /// Changes of the running configuration. Each call answers when the verdict is there: 200 applied, 422 refused, 409 needs a
 /// restart, 504 not ready in time.
 struct Reloads: Sendable {
-    /// How long it may take; nil for what is usual.
-    let reload: @Sendable (_ wait: Duration?) async -> ReloadVerdict
+    /// How long it may take, nil for what is usual, and whether what was undone is tried again.
+    let reload: @Sendable (_ wait: Duration?, _ force: Bool) async -> ReloadVerdict
     let rollback: @Sendable (_ generation: Int?, _ wait: Duration?) async -> ReloadVerdict
 
     func reload(_ exchange: Exchange) async throws -> Response {
         let request = try await exchange.object()
-        try request.allow(["wait"])
-        return try Self.response(to: await reload(try Self.wait(request)))
+        try request.allow(["wait", "force"])
+        let force = try request.flag("force")
+        return try Self.response(to: await reload(try Self.wait(request), force))
     }
 
     func rollback(_ exchange: Exchange) async throws -> Response {

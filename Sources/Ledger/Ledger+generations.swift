@@ -36,6 +36,10 @@ package struct LedgerGeneration: Hashable, Sendable {
         package var origin: Int?
         /// Hashes of the contents by path: routes.conf, includes, plugins.
         package var files: [String: String] = [:]
+        /// By subscriber: changes that had not proved themselves when it was written; nil before there were any.
+        package var probations: [String: LedgerProbation]?
+        /// By subscriber: changes that failed, until the subscriber is changed again.
+        package var badReloads: [String: BadReload]?
 
         package init() {}
     }

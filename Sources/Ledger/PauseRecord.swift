@@ -9,6 +9,8 @@ package struct PauseRecord: Hashable, Sendable {
         case hand
         /// A dead letter, with `on dead pause`.
         case dead
+        /// A reload that changed it made it fail, with `on bad_reload pause` or where it could not go back.
+        case badReload = "bad_reload"
     }
 
     package var since: Timestamp

@@ -23,6 +23,7 @@ enum Fingerprint {
         text.add("deliver", "\(route.deliverAfter?.milliseconds ?? 0) \(route.ttl?.milliseconds ?? -1)")
         text.add("start", "\(route.start)")
         text.add("dead", "\(route.onDead)")
+        text.add("bad reload", route.onBadReload.rawValue)
         text.add("was", route.was ?? "")
         text.add("grants", route.grants.map { "\($0)" }.sorted().joined(separator: "\u{1}"))
         text.add("limits", "\(route.limits.cpu.milliseconds) \(route.limits.memory)")

@@ -105,7 +105,7 @@ extension Resolver {
             guard let route = subscriberIndex[entry.string(0)].map({ table.subscribers[$0] }),
                 case .publish(let topic) = route.onDead,
                 let pattern = route.from.first(where: { $0.matches(topic) }),
-                let line = entry.statement.block?.statements.first(where: { $0.keyword == "on" })
+                let line = entry.statement.block?.statements.first(where: { $0.form == "on dead" })
             else { continue }
             let from = entry.statement.block?.statements.first { $0.keyword == "from" }
             diagnostics.warning(

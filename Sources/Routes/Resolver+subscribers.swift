@@ -68,7 +68,9 @@ extension Resolver {
         case "deliver": route.deliverAfter = line.duration(1)
         case "ttl": route.ttl = line.duration(0)
         case "pause": route.paused = true
-        case "on": route.onDead = deadAction(line)
+        case "on":
+            route.origins[line.statement.form] = .line(line.statement.place)
+            if line.string(0) == "dead" { route.onDead = deadAction(line) } else { onBadReload(line, method, &route) }
         case "replay": route.refusesReplay = true
         case "was": was(line, &route)
         case "start": route.start = start(line)
@@ -136,6 +138,15 @@ extension Resolver {
         }
         for (keyword, place) in known.places { origins[keyword] = .policy(line.string(0), place) }
         return policy(line.statement.block, from: known.policy, &own)
+    }
+
+    private func onBadReload(_ line: Checked, _ method: Checked?, _ route: inout SubscriberRoute) {
+        route.onBadReload = BadReloadAction(rawValue: line.string(1)) ?? .rollback
+        guard method?.keyword.name == "pull" else { return }
+        diagnostics.error(
+            .conflict,
+            "`on bad_reload` goes with `run` and `push`: what a client does with what it pulls is not reloaded",
+            hint: "remove it", in: line.statement.source, line.statement.range)
     }
 
     private func deadAction(_ line: Checked) -> DeadAction {

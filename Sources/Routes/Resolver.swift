@@ -123,14 +123,15 @@ final class Resolver {
                 reportUnknown(statement, in: context)
                 continue
             }
-            if !keyword.isRepeatable, let first = first[keyword.name] {
+            let name = keyword.hasForms ? statement.form : keyword.name
+            if !keyword.isRepeatable, let first = first[name] {
                 diagnostics.error(
-                    .repeated, "`\(keyword.name)` stands twice here",
+                    .repeated, "`\(name)` stands twice here",
                     hint: "remove one (the first is at \(first.place))", related: first.related("the first"),
                     in: statement.source, statement.range)
                 continue
             }
-            if !keyword.isRepeatable { first[keyword.name] = statement }
+            if !keyword.isRepeatable { first[name] = statement }
             if keyword.takesFilter {
                 if statement.filter != nil {
                     result.append(Checked(statement: statement, keyword: keyword, values: []))

@@ -160,7 +160,8 @@ extension SubscriberRoute {
         add("attempts", retry.attempts.map(String.init) ?? "unlimited")
         add("backoff", retry.backoffText)
         add("timeout", DurationText.format(retry.timeout))
-        add("on dead", onDead.text, "on")
+        add("on dead", onDead.text)
+        if case .pull = delivery {} else { add("on bad_reload", onBadReload.rawValue) }
         add("concurrency", String(concurrency))
         add("rate", rate.map { SettingValue.rate($0).text } ?? "unlimited")
         add("ordered", ordered ? "yes" : "no")

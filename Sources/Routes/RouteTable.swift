@@ -143,6 +143,7 @@ package struct SubscriberRoute: Sendable {
     package var limits = PluginLimits()
     package var paused = false
     package var onDead: DeadAction = .keep
+    package var onBadReload: BadReloadAction = .rollback
     /// The subscriber whose cursor this one takes over (`was old_name`).
     package var was: String?
     package var place: Place?
@@ -174,6 +175,16 @@ package enum DeadAction: Hashable, Sendable {
     case pause
     /// The event is published to this topic as well.
     case publish(String)
+}
+
+/// What follows where a reload changed a subscriber and its first deliveries fail.
+package enum BadReloadAction: String, Hashable, Sendable {
+    /// It goes back to what it was before.
+    case rollback
+    /// It pauses.
+    case pause
+    /// It is reported.
+    case keep
 }
 
 package enum DeliveryMethod: Sendable {

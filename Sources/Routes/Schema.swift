@@ -57,6 +57,8 @@ final class Keyword: Sendable {
     let needsBlock: Bool
     /// May stand several times in one block.
     let isRepeatable: Bool
+    /// May stand once for each first word that it takes: `on dead …` and `on bad_reload …`.
+    let hasForms: Bool
     let takesFilter: Bool
     /// A change of it needs a restart.
     let isRestartOnly: Bool
@@ -66,8 +68,8 @@ final class Keyword: Sendable {
 
     init(
         name: String, context: BlockKind, shape: Shape, block: BlockKind? = nil, needsBlock: Bool = false,
-        isRepeatable: Bool = false, takesFilter: Bool = false, isRestartOnly: Bool = false, defaultText: String? = nil,
-        doc: String
+        isRepeatable: Bool = false, hasForms: Bool = false, takesFilter: Bool = false, isRestartOnly: Bool = false,
+        defaultText: String? = nil, doc: String
     ) {
         self.name = name
         self.context = context
@@ -75,6 +77,7 @@ final class Keyword: Sendable {
         self.block = block
         self.needsBlock = needsBlock
         self.isRepeatable = isRepeatable
+        self.hasForms = hasForms
         self.takesFilter = takesFilter
         self.isRestartOnly = isRestartOnly
         self.defaultText = defaultText
@@ -257,11 +260,16 @@ enum Schema {
             defaultText: "{ cpu 100ms; memory 32MiB }", doc: "What one event, and the plugin's state, may use."),
         Keyword(
             name: "on", context: .subscriber,
-            shape: .sequence([
-                .word("dead"),
-                .choice([.word("keep"), .word("pause"), .sequence([.word("publish"), .one(.topicName)])]),
-            ]), defaultText: "dead keep",
-            doc: "After a dead letter: only keep it, pause the subscriber, or publish the event to a topic as well."),
+            shape: .choice([
+                .sequence([
+                    .word("dead"),
+                    .choice([.word("keep"), .word("pause"), .sequence([.word("publish"), .one(.topicName)])]),
+                ]),
+                .sequence([.word("bad_reload"), .choice([.word("rollback"), .word("pause"), .word("keep")])]),
+            ]), hasForms: true, defaultText: "dead keep; on bad_reload rollback",
+            doc:
+                "After a dead letter: only keep it, pause the subscriber, or publish the event to a topic as well. Where a reload changed the subscriber and its first deliveries fail: go back to what it was before, pause, or only report it."
+        ),
         Keyword(
             name: "pause", context: .subscriber, shape: .sequence([]), doc: "Nothing is delivered; events are kept."),
         Keyword(

@@ -18,8 +18,16 @@ indirect enum Shape: Sendable {
         case .word(let word): word
         case .sequence(let shapes): shapes.map(\.text).joined(separator: " ")
         case .optional(let shape): "[\(shape.text)]"
-        case .choice(let shapes): shapes.map(\.text).joined(separator: " | ")
+        case .choice(let shapes): shapes.map(\.alternativeText).joined(separator: " | ")
         }
+    }
+
+    /// As one of several.
+    private var alternativeText: String {
+        guard case .sequence(let shapes) = self else { return text }
+        return shapes.map { shape in
+            if case .choice = shape { "(\(shape.text))" } else { shape.text }
+        }.joined(separator: " ")
     }
 }
 

@@ -27,6 +27,13 @@ struct Block {
     var isDamaged = false
 }
 
+extension Statement {
+    /// The keyword with the word behind it, where there is one.
+    var form: String {
+        if case .word(let word) = arguments.first?.value { "\(keyword) \(word)" } else { keyword }
+    }
+}
+
 struct Argument {
     indirect enum Value {
         case word(String)

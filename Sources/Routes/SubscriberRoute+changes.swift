@@ -38,6 +38,7 @@ extension SubscriberRoute {
         for grant in grants where !before.contains(grant) { changes.append("allow \(grant.text) added") }
         for grant in old.grants where !after.contains(grant) { changes.append("allow \(grant.text) removed") }
         compare("on dead", old.onDead.text, onDead.text)
+        compare("on bad_reload", old.onBadReload.rawValue, onBadReload.rawValue)
         compare("cpu", DurationText.format(old.limits.cpu), DurationText.format(limits.cpu))
         compare("memory", SettingValue.size(old.limits.memory).text, SettingValue.size(limits.memory).text)
         return changes

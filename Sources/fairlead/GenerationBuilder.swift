@@ -28,12 +28,19 @@ struct GenerationBuilder: Sendable {
         var warnings: [String]
         /// Plugins that run and stand still, so that nothing changes the state that was migrated from.
         var held: [LuaDestination] = []
+        /// By subscriber: what it runs.
+        var versions: [String: SubscriberVersion] = [:]
+        /// By subscriber: those that are changed and haven't proved themselves yet.
+        var probations: [String: ChangedSubscriber] = [:]
+        /// By subscriber: what would bring its state back to what it was before its migration.
+        var formerStates: [String: StateMigration] = [:]
 
         /// It has taken over: what stood still for it has ended, and needn't be kept.
         var inForce: Candidate {
             var candidate = self
             candidate.generation = generation.withoutMigrations
             candidate.held = []
+            candidate.formerStates = [:]
             return candidate
         }
 
@@ -55,12 +62,17 @@ struct GenerationBuilder: Sendable {
     }
 
     /// Checks what is on disk as ``build(number:beside:)`` does, in scratch states and without `init`.
-    func inspect() async throws(Refusal) -> Inspection {
-        let (table, folder, diagnostics, _) = try await read()
+    func inspect(standing: [String: StandingVersion] = [:]) async throws(Refusal) -> Inspection {
+        let (written, folder, diagnostics, _) = try await read()
+        let (table, stand) = Self.letStand(standing, in: written, folder)
         var fingerprints: [String: String] = [:]
         var problems: [String] = []
         let checker = ScriptHost(services: .offline(), lanes: 1)
         for route in table.subscribers {
+            if let version = stand[route.name]?.version {
+                fingerprints[route.name] = version.fingerprint
+                continue
+            }
             fingerprints[route.name] = Self.fingerprint(of: route, in: folder)
             problems += Check.problems(of: route, in: folder, host: checker).map(\.description)
         }
@@ -125,19 +137,23 @@ struct GenerationBuilder: Sendable {
     /// - Parameters:
     ///   - running: what its destinations can be taken over from, where neither block nor plugin changed.
     ///   - stored: files of an old generation, in the place of those on disk.
+    ///   - standing: what subscribers run as long as their files are those that have failed.
     func build(
-        number: Int, beside running: Candidate?, from stored: StoredConfig? = nil
+        number: Int, beside running: Candidate?, from stored: StoredConfig? = nil,
+        standing: [String: StandingVersion] = [:]
     ) async throws(Refusal) -> Candidate {
         let reading: Reading
         if let stored { reading = try read(stored) } else { reading = try await read() }
-        let (table, folder, diagnostics, files) = reading
+        let (written, folder, diagnostics, files) = reading
+        let (table, stand) = Self.letStand(standing, in: written, folder)
         var destinations: [String: any Destination] = [:]
         var fingerprints: [String: String] = [:]
         var problems = Problems()
         var built: [any Destination] = []
         var bindings: [(place: Int, binding: PluginBinding)] = []
         for (place, route) in table.subscribers.enumerated() {
-            let fingerprint = Self.fingerprint(of: route, in: folder)
+            let stood = stand[route.name]?.version
+            let fingerprint = stood?.fingerprint ?? Self.fingerprint(of: route, in: folder)
             fingerprints[route.name] = fingerprint
             if case .pull = route.delivery { continue }
             if let kept = take(route, fingerprint, from: running) {
@@ -148,16 +164,14 @@ struct GenerationBuilder: Sendable {
             case .pull: break
             case .push(let push):
                 do {
-                    let destination = try WebhookDestination(
-                        subscriber: route.name, route: push, timeout: route.retry.timeout,
-                        concurrency: route.concurrency, rate: route.rate, sender: sender, clock: clock)
+                    let destination = try endpoint(push, of: route)
                     destinations[route.name] = destination
                     built.append(destination)
                 } catch {
                     problems.add(PluginDiagnostic.finding(error.message, of: route), at: place)
                 }
             case .run(let name, _, _):
-                if let source = folder.source(of: name) {
+                if let source = stood?.source ?? folder.source(of: name) {
                     bindings.append((place, PluginBinding(route, source)))
                 } else {
                     problems.add(PluginDiagnostic.missing(name, of: route, in: folder), at: place)
@@ -182,6 +196,7 @@ struct GenerationBuilder: Sendable {
                 number: number, table: table, destinations: destinations, fingerprints: fingerprints),
             mail: table.mail, plugins: status(of: table, folder, destinations), snapshot: files,
             warnings: diagnostics)
+        candidate.remember(stand, in: folder)
         var refusal = problems.inOrder
         if refusal.isEmpty { refusal = await migrate(&candidate, beside: running) }
         guard refusal.isEmpty, !Task.isCancelled else {
@@ -244,8 +259,11 @@ struct GenerationBuilder: Sendable {
                     candidate.held.append(old)
                     await old.quiesce()
                 }
-                candidate.generation.migrations[route.name] = try await host.migration(
-                    for: destination, from: stored, stateOf: name)
+                let migration = try await host.migration(for: destination, from: stored, stateOf: name)
+                candidate.generation.migrations[route.name] = migration
+                if let migration {
+                    candidate.formerStates[route.name] = try await former(of: migration, name, version: stored ?? 1)
+                }
             } catch let error as PluginError {
                 problems += error.problems.map { PluginDiagnostic.finding($0, of: route).description }
             } catch {
@@ -256,7 +274,7 @@ struct GenerationBuilder: Sendable {
     }
 
     /// The version of a subscriber's state, and the name that the ledger has it under: the old one where it is renamed.
-    private func storedState(of route: SubscriberRoute) async throws -> (name: String, version: Int?) {
+    func storedState(of route: SubscriberRoute) async throws -> (name: String, version: Int?) {
         try await withCheckedThrowingContinuation { continuation in
             // It waits for the ledger's writer.
             DispatchQueue.global().async { [ledger] in

@@ -14,10 +14,12 @@ struct Reload: AsyncParsableCommand {
         discussion: ReloadOptions.exitCodes)
 
     @OptionGroup var options: ReloadOptions
+    @Flag(help: "Try again what an earlier reload broke and what was undone, though its files are the same.")
+    var force = false
     @OptionGroup var server: ServerOptions
 
     func run() async throws {
-        try await options.ask(server, "/v1/reload")
+        try await options.ask(server, "/v1/reload", force: force ? true : nil)
     }
 }
 
@@ -60,6 +62,7 @@ struct ReloadOptions: ParsableArguments {
     private struct Request: Encodable {
         var wait: String
         var generation: Int?
+        var force: Bool?
     }
 
     private struct Verdict: Decodable {
@@ -67,8 +70,8 @@ struct ReloadOptions: ParsableArguments {
         var changes: [String]?
     }
 
-    func ask(_ server: ServerOptions, _ path: String, generation: Int? = nil) async throws {
-        let body = try JSONEncoder().encode(Request(wait: wait, generation: generation))
+    func ask(_ server: ServerOptions, _ path: String, generation: Int? = nil, force: Bool? = nil) async throws {
+        let body = try JSONEncoder().encode(Request(wait: wait, generation: generation, force: force))
         // It may have to wait for one that runs, and for the end of what that replaced.
         let longest = DurationText.parse(wait) ?? .zero
         let patience = longest + longest + .seconds(90)

@@ -19,6 +19,8 @@ struct ReloadRequest: Sendable {
     var trigger: String
     /// How long building the new generation may take.
     var wait: Duration = Limits.reloadWait
+    /// Tries again what has failed and was undone.
+    var force = false
 }
 
 extension Limits {
@@ -34,6 +36,7 @@ actor Reloader {
     private let perform: @Sendable (ReloadRequest) async -> ReloadVerdict
     private var isRunning = false
     private var waiting: [(request: ReloadRequest, verdict: CheckedContinuation<ReloadVerdict, Never>)] = []
+    private var turns: [CheckedContinuation<Void, Never>] = []
 
     init(log: Logger, perform: @escaping @Sendable (ReloadRequest) async -> ReloadVerdict) {
         self.log = log
@@ -53,8 +56,21 @@ actor Reloader {
         return verdict
     }
 
+    /// Runs `work` while no reload runs, before those that wait.
+    func exclusively(_ work: @Sendable () async -> Void) async {
+        if isRunning {
+            await withCheckedContinuation { turns.append($0) }
+        }
+        isRunning = true
+        await work()
+        Task { await self.serveWaiting() }
+    }
+
     private func serveWaiting() async {
-        while let (request, count) = nextRound() {
+        while true {
+            // Who does exclusive work goes on from here by himself.
+            if !turns.isEmpty { return turns.removeFirst().resume() }
+            guard let (request, count) = nextRound() else { break }
             let round = waiting.prefix(count)
             waiting.removeFirst(count)
             let verdict = await perform(request)
@@ -72,6 +88,7 @@ actor Reloader {
         for request in round where !triggers.contains(request.trigger) { triggers.append(request.trigger) }
         first.trigger = triggers.joined(separator: ", ")
         first.wait = round.map(\.wait).max()!
+        first.force = round.contains(where: \.force)
         return (first, round.count)
     }
 }

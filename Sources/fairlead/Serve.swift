@@ -137,8 +137,9 @@ struct Serve: AsyncParsableCommand {
             settings: .init(
                 host: table.server.host, port: table.server.port, version: Fairlead.version, tls: credentials),
             prometheus: prometheus, logger: log, access: access,
-            reload: { wait in
-                await reloader.verdict(of: ReloadRequest(trigger: "HTTP", wait: wait ?? Limits.reloadWait))
+            reload: { wait, force in
+                await reloader.verdict(
+                    of: ReloadRequest(trigger: "HTTP", wait: wait ?? Limits.reloadWait, force: force))
             },
             rollback: { generation, wait in
                 await reloader.verdict(
@@ -154,7 +155,8 @@ struct Serve: AsyncParsableCommand {
             routes: { await server.routes },
             attempts: { (limit) throws(Failure) in try await server.attempts(limit: limit) })
         var services: [any Service] = [
-            BrokerService(broker: broker), HangupService(signals: hangups, reloader: reloader), gateway,
+            BrokerService(broker: broker), HangupService(signals: hangups, reloader: reloader),
+            ProbationService(broker: broker, server: server, reloader: reloader), gateway,
             SystemdService(
                 notifier: notifier, gateway: gateway, broker: broker, status: { await server.summary }),
         ]

@@ -11,7 +11,7 @@ extension Server {
     func plan() async -> PlanVerdict {
         guard let running else { return .refused(diagnostics: ["the server is still starting"]) }
         do {
-            let candidate = try await builder.inspect()
+            let candidate = try await builder.inspect(standing: standing)
             return .planned(try await plan(from: running.generation, to: candidate))
         } catch let refusal as GenerationBuilder.Refusal {
             return .refused(diagnostics: refusal.diagnostics)

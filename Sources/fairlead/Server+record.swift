@@ -18,6 +18,7 @@ extension Server {
         generation.details.changes = changes
         generation.details.config = snapshot.config
         generation.details.files = snapshot.hashes
+        (generation.details.probations, generation.details.badReloads) = candidate.probationDetails
         for plugin in candidate.plugins {
             for subscriber in plugin.subscribers { generation.details.versions[subscriber] = plugin.version }
         }

@@ -66,8 +66,16 @@ extension Server {
         let compiled = RouteCompiler.compile(
             generation.details.config, from: StoredSources(files: files), strictEnvironment: false)
         if tables.count >= Self.tablesMax { tables = [:] }
-        tables[generation.number] = compiled.table
-        return compiled.table
+        var table = compiled.table
+        for (name, bad) in generation.details.badReloads ?? [:] where bad.end == .undone {
+            // It ran what it was before.
+            guard let index = table?.subscribers.firstIndex(where: { $0.name == name }), let previous = bad.previous,
+                let known = try? await builder.version(of: name, in: previous)
+            else { continue }
+            table?.subscribers[index] = known.route
+        }
+        tables[generation.number] = table
+        return table
     }
 
     /// Tables of old generations kept in memory; each is about as large as its routes.conf.

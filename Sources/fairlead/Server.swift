@@ -19,7 +19,7 @@ actor Server {
     let clock: any Events.Clock
     let log: Logger
     let metrics = ReloadMetrics()
-    private(set) var running: GenerationBuilder.Candidate?
+    var running: GenerationBuilder.Candidate?
     /// How the running generation came to be, and what was tried since.
     var config = ConfigStatus()
     private var isStopping = false
@@ -47,10 +47,14 @@ actor Server {
         let (last, attempt) = try await broker.blocking { () throws(Failure) in
             (try ledger.generations(limit: 1).first, try ledger.reloadAttempts(limit: 1).first)
         }
-        let candidate = try await builder.build(number: (last?.number ?? 0) + 1, beside: nil)
+        var candidate = try await builder.build(
+            number: (last?.number ?? 0) + 1, beside: nil, standing: try await standing(after: last))
+        try await resumeProbations(in: &candidate, after: last)
+        for remark in remarks(on: candidate) { log.warning("\(remark)") }
         for warning in candidate.warnings { log.warning("\(warning)") }
         useSettings(of: candidate)
         try await broker.start(candidate.generation)
+        await candidate.keepProbations(of: broker)
         running = candidate.inForce
         var generation = record(of: candidate, trigger: "start", changes: [])
         generation.details.ends = await broker.swapEnds()
@@ -100,7 +104,8 @@ actor Server {
         var stored: StoredConfig?
         if case .rollback(let wanted) = request.kind { stored = try await storedConfig(of: wanted) }
         let candidate: GenerationBuilder.Candidate
-        switch await build(number, beside: before, from: stored, until: deadline) {
+        let standing = request.force ? [:] : standing
+        switch await build(number, beside: before, from: stored, standing, until: deadline) {
         case .success(let built): candidate = built
         case .failure(let refusal):
             guard ContinuousClock.now < deadline else {
@@ -118,33 +123,16 @@ actor Server {
                 : .restartNeeded(diagnostics: diff.restartOnly)
         }
         for warning in candidate.warnings { log.warning("\(warning)") }
-        let changes = describe(candidate.generation, after: before.generation)
-        var generation = record(of: candidate, trigger: request.trigger, changes: changes)
-        generation.details.origin = stored?.generation
-        generation.verdict = LedgerGeneration.applying
-        do {
-            let (recorded, contents, ledger) = (generation, candidate.snapshot.contents, ledger)
-            try await broker.apply(candidate.generation) { () throws(Failure) in
-                try Self.record(recorded, contents, in: ledger)
-            }
-        } catch {
-            ledger.forgetGeneration(number)
-            await builder.discard(candidate, keeping: before)
-            throw error
-        }
+        await beginProbations(in: &candidate, after: before)
+        let changes = describe(candidate.generation, after: before.generation) + remarks(on: candidate)
+        let generation = try await takeOver(
+            candidate, after: before, trigger: request.trigger, changes: changes, origin: stored?.generation)
         isApplied = true
-        useSettings(of: candidate)
-        running = candidate.inForce
-        generation.verdict = "applied"
-        generation.details.ends = await broker.swapEnds()
-        await confirm(generation)
-        use(generation)
         if let stored {
             let onDisk = await builder.hashOnDisk()
             config.differsFromDisk = onDisk != generation.hash
             log.notice("Gone back", metadata: ["generation": "\(number)", "to": "\(stored.generation)"])
         }
-        announce(generation)
         log.notice(
             "Reloaded",
             metadata: [
@@ -154,14 +142,47 @@ actor Server {
         return .applied(generation: number, changes: changes)
     }
 
+    /// Puts `candidate` in force and writes it down. Where that fails, `candidate` is discarded, and what stood still for it
+    /// is the caller's to let go.
+    func takeOver(
+        _ candidate: GenerationBuilder.Candidate, after before: GenerationBuilder.Candidate, trigger: String,
+        changes: [String], origin: Int? = nil
+    ) async throws -> LedgerGeneration {
+        var candidate = candidate
+        var generation = record(of: candidate, trigger: trigger, changes: changes)
+        generation.details.origin = origin
+        generation.verdict = LedgerGeneration.applying
+        do {
+            let (recorded, contents, ledger) = (generation, candidate.snapshot.contents, ledger)
+            try await broker.apply(candidate.generation) { () throws(Failure) in
+                try Self.record(recorded, contents, in: ledger)
+            }
+        } catch {
+            ledger.forgetGeneration(candidate.generation.number)
+            await builder.discard(candidate, keeping: before)
+            throw error
+        }
+        useSettings(of: candidate)
+        await candidate.keepProbations(of: broker)
+        running = candidate.inForce
+        generation.verdict = "applied"
+        (generation.details.probations, generation.details.badReloads) = candidate.probationDetails
+        generation.details.ends = await broker.swapEnds()
+        await confirm(generation)
+        use(generation)
+        announce(generation)
+        return generation
+    }
+
     /// Builds until `deadline`; what isn't ready then is called off, and what that says comes back as the refusal.
     private func build(
         _ number: Int, beside before: GenerationBuilder.Candidate, from stored: StoredConfig?,
-        until deadline: ContinuousClock.Instant
+        _ standing: [String: StandingVersion], until deadline: ContinuousClock.Instant
     ) async -> Result<GenerationBuilder.Candidate, GenerationBuilder.Refusal> {
         let building = Task { [builder] () -> Result<GenerationBuilder.Candidate, GenerationBuilder.Refusal> in
             do throws(GenerationBuilder.Refusal) {
-                return .success(try await builder.build(number: number, beside: before, from: stored))
+                return .success(
+                    try await builder.build(number: number, beside: before, from: stored, standing: standing))
             } catch {
                 return .failure(error)
             }

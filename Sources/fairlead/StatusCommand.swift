@@ -61,6 +61,33 @@ struct Status: AsyncParsableCommand {
             /// When an endpoint that is down or busy is tried next.
             var until: String?
 
+            /// The last change of it, where that failed.
+            var badReload: BadReload?
+
+            struct BadReload: Decodable {
+                var end: String
+                var generation: Int
+                var previous: Int?
+                var time: String
+                var error: String
+                var trace: String?
+                var failures: Int
+                var deliveries: Int
+                var obstacle: String?
+
+                var words: String {
+                    let end =
+                        switch (end, previous) {
+                        case ("undone", let previous?): "went back to what it was in generation \(previous)"
+                        case ("kept", _): "goes on"
+                        default: "is \(end)"
+                        }
+                    let why = obstacle.map { " (\($0))" } ?? ""
+                    return
+                        "\(end)\(why): generation \(generation) made \(failures) attempts on \(deliveries) events fail"
+                }
+            }
+
             var stand: String { until.map { "\(state) until \($0)" } ?? state }
 
             struct Pause: Decodable {
@@ -75,6 +102,7 @@ struct Status: AsyncParsableCommand {
                         case "dead": "after a dead letter"
                         case "quarantine": "in quarantine"
                         case "gone": "as its endpoint is gone"
+                        case "bad_reload": "as a reload made it fail"
                         default: "by \(cause)"
                         }
                     return by + (since.map { " since \($0)" } ?? "") + (reason.map { ": \($0)" } ?? "")
@@ -137,12 +165,19 @@ struct Status: AsyncParsableCommand {
                 status.orphans.map { [$0.name, $0.since, $0.until, "\($0.deferred)", "\($0.dead)", "\($0.history)"] })
             parts.append(table)
         }
+        for subscriber in status.subscribers {
+            guard let bad = subscriber.badReload else { continue }
+            parts.append("\(subscriber.name) \(bad.words); the last with: \(bad.error)" + indented(bad.trace))
+        }
         // A table's cell has no room for where in a script it happened.
         for subscriber in status.subscribers {
             guard let error = subscriber.lastError, let trace = subscriber.lastTrace else { continue }
-            let lines = trace.split(separator: "\n").map { "\n  " + $0.trimmingCharacters(in: .whitespaces) }
-            parts.append("last error of \(subscriber.name): \(error)\(lines.joined())")
+            parts.append("last error of \(subscriber.name): \(error)" + indented(trace))
         }
         return parts.joined(separator: "\n\n")
+    }
+
+    private static func indented(_ trace: String?) -> String {
+        (trace ?? "").split(separator: "\n").map { "\n  " + $0.trimmingCharacters(in: .whitespaces) }.joined()
     }
 }

@@ -19,12 +19,14 @@ final class StoredBroker {
     private(set) var journal: Journal!
     private(set) var ledger: Ledger!
     private var generation = 0
+    /// Gives the next generations what routes.conf can't: destinations, and what follows from plugins.
+    var adjust: (inout Generation) -> Void = { _ in }
 
     deinit {
         try? FileManager.default.removeItem(at: folder)
     }
 
-    /// Subscribers of `routes` must pull: there is nobody to run or push.
+    /// Subscribers of `routes` must pull, or have a destination by ``adjust``.
     func start(_ routes: String) async throws {
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -52,7 +54,9 @@ final class StoredBroker {
         let table = try #require(compiled.table, "\(compiled.diagnostics)")
         let fingerprints = Dictionary(
             uniqueKeysWithValues: table.subscribers.map { ($0.name, $0.fingerprint) })
-        return Generation(number: generation, table: table, destinations: [:], fingerprints: fingerprints)
+        var next = Generation(number: generation, table: table, destinations: [:], fingerprints: fingerprints)
+        adjust(&next)
+        return next
     }
 
     private struct OneFile: RouteSources {

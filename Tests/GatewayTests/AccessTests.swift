@@ -29,7 +29,7 @@ struct AccessTests {
         access.use(tokens)
         let gateway = Gateway(
             broker: FakeBroker(), settings: .init(port: 0), prometheus: PrometheusMetrics(), logger: silent,
-            clock: FixedClock(), access: access, reload: { _ in .applied(generation: 2, changes: []) })
+            clock: FixedClock(), access: access, reload: { _, _ in .applied(generation: 2, changes: []) })
         return try await gateway.application.test(.router) { client in
             var headers: HTTPFields = [.contentType: "application/json"]
             headers[.authorization] = authorization

@@ -250,7 +250,9 @@ func record(_ event: Event, topic: String = "orders", offset: Offset = 0) -> Rec
 func gateway(
     _ broker: FakeBroker, prometheus: PrometheusMetrics = PrometheusMetrics(),
     obstacle: @escaping @Sendable () async -> String? = { nil },
-    reload: @escaping @Sendable (Duration?) async -> ReloadVerdict = { _ in .applied(generation: 4, changes: []) }
+    reload: @escaping @Sendable (Duration?, Bool) async -> ReloadVerdict = { _, _ in
+        .applied(generation: 4, changes: [])
+    }
 ) -> Gateway {
     Gateway(
         broker: broker, settings: .init(port: 0, version: "1.2.3"), prometheus: prometheus,

@@ -100,7 +100,8 @@ import Testing
             ("allow", "mail", .line(place(11, 3))), ("allow", "http \"hooks.slack.com\"", .line(place(12, 3))),
             ("attempts", "20", .line(place(13, 20))),
             ("backoff", "1s to 10m jitter 20%", .standard), ("timeout", "30s", .policy("standard", place(5, 3))),
-            ("on dead", "keep", .standard), ("concurrency", "1", .standard), ("rate", "50/m", .line(place(14, 3))),
+            ("on dead", "keep", .standard), ("on bad_reload", "rollback", .standard),
+            ("concurrency", "1", .standard), ("rate", "50/m", .line(place(14, 3))),
             ("ordered", "no", .standard), ("start", "latest", .standard), ("pause", "no", .standard),
             ("replay", "allowed", .standard),
         ]
@@ -170,6 +171,7 @@ import Testing
                   backoff 1s to 10m jitter 20%                       default
                   timeout 30s                                        retry standard, routes.conf:5:3
                   on dead keep                                       default
+                  on bad_reload rollback                             default
                   concurrency 1                                      default
                   rate 50/m                                          routes.conf:14:3
                   ordered no                                         default

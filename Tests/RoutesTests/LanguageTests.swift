@@ -218,6 +218,14 @@ import Testing
     }
 
     @Test(arguments: [
+        ("", BadReloadAction.rollback), ("on bad_reload rollback", .rollback),
+        ("on bad_reload pause; on dead pause", .pause), ("on dead keep\non bad_reload keep", .keep),
+    ])
+    func whatFollowsAReloadThatBreaksIt(_ line: String, _ action: BadReloadAction) throws {
+        #expect(try subscriber("from orders\nrun p\n\(line)").onBadReload == action)
+    }
+
+    @Test(arguments: [
         ("orders, stock.*", ["orders", "stock.*"]), ("**", ["**"]), ("*.low", ["*.low"]),
         ("orders,\n    stock.low", ["orders", "stock.low"]),
         ("$dead, $config, $alert", ["$dead", "$config", "$alert"]),

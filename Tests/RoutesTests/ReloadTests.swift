@@ -47,6 +47,7 @@ import Testing
         "subscriber a { ": "subscriber a { retry { attempts 3 }; ",
         "run p { one": "run q { one", "subscriber a {": "subscriber a { start earliest;",
         "subscriber a { from": "subscriber a { on dead pause; from",
+        "from orders; where d": "on bad_reload keep; from orders; where d",
         "from orders; where": "on dead publish stock; from orders; where", "from orders; w": "pause; from orders; w",
         "from orders; wh": "replay deny; from orders; wh", "orders; where": "orders; was z; where",
         "; run p": "; limits { cpu 50ms }; run p", "where data.x": "allow mail; where data.x",
