@@ -11,7 +11,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 openssl chromium chromium-driver
+PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 python3-venv openssl chromium chromium-driver
+# What tests speak to the server with.
+PYTHON := .build/python
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
@@ -30,6 +32,11 @@ deps:
 	  echo "installing$$missing"; \
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $$missing >/dev/null; \
 	fi
+
+	@cmp -s Tests/Clients/requirements.txt $(PYTHON)/requirements.txt || { \
+	  echo "installing the tests' clients"; \
+	  python3 -m venv $(PYTHON) && $(PYTHON)/bin/pip install -q --disable-pip-version-check \
+	    -r Tests/Clients/requirements.txt && cp Tests/Clients/requirements.txt $(PYTHON)/; }
 
 build: deps
 	swift build
@@ -97,6 +104,8 @@ fuzz: deps fuzz-lua
 	grep -rhoP '(?<=where ).*' routes.conf Tests/RoutesTests | split -l 1 -a 4 - .build/corpus/filter/
 	.build/fuzz/release/RoutesFuzz $(FUZZ_FLAGS) -max_len=3000 .build/corpus/routes
 	.build/fuzz/release/FilterFuzz $(FUZZ_FLAGS) -max_len=600 .build/corpus/filter
+	swift build --build-tests
+	SCHEMATHESIS_SEED=$$RANDOM SCHEMATHESIS_EXAMPLES=60 swift test --skip-build --disable-xctest --filter schemathesisFindsNothing
 
 # The Lua host by itself, in C: its fuzzers, and a run through everything that Tests/Offenders knows, under the sanitizers and
 # under valgrind. At the end one handler is stopped SOAK_KILLS times.

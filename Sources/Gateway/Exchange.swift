@@ -121,6 +121,15 @@ extension [String: JSONValue] {
         }
     }
 
+    /// False where it isn't given.
+    func boolean(_ name: String) throws -> Bool {
+        switch self[name] {
+        case nil, .null: return false
+        case .boolean(let value): return value
+        default: throw Problem.malformed("member \"\(name)\" must be true or false")
+        }
+    }
+
     func array(_ name: String) throws -> [JSONValue] {
         switch self[name] {
         case nil, .null: return []

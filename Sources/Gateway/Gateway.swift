@@ -89,6 +89,7 @@ package final class Gateway: Service, CustomStringConvertible {
         let dashboard = Dashboard()
         let health = Health(
             draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
+        let description = OpenAPI.document(version: settings.version)
         let endpoints = [
             Endpoint(.post, "/v1/topics/{topic}/events", needs: .publish, publish.publish),
             Endpoint(.post, "/v1/subscribers/{name}/pull", needs: .pull, pull.pull),
@@ -135,6 +136,7 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.get, "/healthz", needs: .nothing, health.alive),
             Endpoint(.get, "/readyz", needs: .nothing, health.ready),
             Endpoint(.get, "/dashboard/{file}", needs: .nothing, dashboard.file),
+            Endpoint(.get, "/v1/openapi.json", needs: .nothing) { _ in .json(.ok, description) },
         ]
         // A browser gets the dashboard, which asks for a token itself.
         let front = Endpoint(.get, "/", needs: .nothing) { exchange in
@@ -143,7 +145,8 @@ package final class Gateway: Service, CustomStringConvertible {
             return health.front(endpoints)
         }
         responder = GatewayResponder(
-            endpoints: endpoints + [front], access: access, metrics: metrics, logger: logger)
+            endpoints: endpoints + [front], access: access, idempotency: Idempotency(clock: clock), metrics: metrics,
+            logger: logger)
     }
 
     package var description: String { "gateway" }

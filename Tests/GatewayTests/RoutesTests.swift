@@ -39,6 +39,8 @@ struct RoutesTests {
         (HTTPRequest.Method.delete, "/v1/topics/orders/events", "GET, POST"),
         (.get, "/v1/subscribers/history/pull", "POST"),
         (.post, "/v1/status", "GET"), (.put, "/v1/dead/1", "DELETE, GET, PATCH"), (.get, "/v1/reload", "POST"),
+        // Not the dead letter of that name.
+        (.patch, "/v1/dead/redrive", "POST"), (.delete, "/v1/dead/groups", "GET"),
     ])
     func aWrongMethodIsToldTheRightOnes(_ method: HTTPRequest.Method, _ path: String, _ allow: String) async throws {
         let response = try await Self.call(FakeBroker(), method, path)
