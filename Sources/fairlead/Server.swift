@@ -15,6 +15,7 @@ actor Server {
     let broker: Broker
     private let mail: CurrentMail
     private let access: AccessControl
+    private let tls: TLSCredentials?
     let ledger: Ledger
     private let clock: any Events.Clock
     private let log: Logger
@@ -23,13 +24,14 @@ actor Server {
     var tables: [Int: RouteTable] = [:]
 
     init(
-        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, ledger: Ledger,
-        clock: any Events.Clock, log: Logger
+        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, tls: TLSCredentials?,
+        ledger: Ledger, clock: any Events.Clock, log: Logger
     ) {
         self.builder = builder
         self.broker = broker
         self.mail = mail
         self.access = access
+        self.tls = tls
         self.ledger = ledger
         self.clock = clock
         self.log = log
@@ -73,7 +75,10 @@ actor Server {
             }
             for warning in candidate.warnings { log.warning("\(warning)") }
             let changes = describe(candidate.generation, after: before.generation)
+            let pair: TLSCredentials.Pair?
             do {
+                let tls = tls
+                pair = try await broker.blocking { () throws(Failure) in try tls?.read() }
                 try await broker.apply(candidate.generation)
             } catch {
                 await builder.discard(candidate, keeping: before)
@@ -81,6 +86,7 @@ actor Server {
             }
             isApplied = true
             useSettings(of: candidate)
+            if let tls, let pair, tls.use(pair) { log.notice("New connections get the new certificate") }
             running = candidate.inForce
             try await record(candidate, trigger: trigger, changes: changes)
             log.notice(
