@@ -80,7 +80,8 @@ struct HostileConnectionTests {
                 + "Content-Length: 2\r\n\r\n{}", 403),
         Raw(
             "chunks in HTTP/1.0",
-            "POST /v1/topics/orders/events HTTP/1.0\r\nHost: localhost\r\n" + type + chunked + "\r\n" + wholeChunks, 400),
+            "POST /v1/topics/orders/events HTTP/1.0\r\nHost: localhost\r\n" + type + chunked + "\r\n" + wholeChunks, 400
+        ),
         Raw("a target in authority form", "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         Raw("the target *", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         Raw("a target with a fragment", "GET /healthz#a HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
