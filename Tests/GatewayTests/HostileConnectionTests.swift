@@ -46,7 +46,7 @@ struct HostileConnectionTests {
         .publish("a negative Content-Length", "Content-Length: -2\r\n"),
         .publish("a hexadecimal Content-Length", "Content-Length: 0x2\r\n"),
         .publish("a Content-Length that overflows", "Content-Length: 99999999999999999999\r\n"),
-        .publish("an unknown coding", "Transfer-Encoding: xchunked\r\n", body: wholeChunks),
+        .publish("an unknown coding", "Transfer-Encoding: xchunked\r\n", body: wholeChunks, 501),
         .publish("a coding before chunked", "Transfer-Encoding: gzip, chunked\r\n", body: wholeChunks, 501),
         .publish("a coding behind chunked", "Transfer-Encoding: chunked, identity\r\n", body: wholeChunks),
         .publish("chunked twice", chunked + chunked, body: wholeChunks),
@@ -68,7 +68,7 @@ struct HostileConnectionTests {
         .publish("NUL in a header's name", "X\0A: a\r\nContent-Length: 2\r\n"),
         .publish("a header without a name", ": a\r\nContent-Length: 2\r\n"),
         Raw("a space before the first header", line + " Host: localhost\r\nContent-Length: 2\r\n\r\n{}", 400),
-        Raw("bare LFs only", "POST /v1/topics/orders/events HTTP/1.1\nHost: localhost\nContent-Length: 2\n\n{}", 400),
+        Raw("bare LFs only", "POST /v1/topics/orders/events HTTP/1.1\nHost: localhost\nContent-Length: 2\n\n{}", 505),
         Raw("no Host", line + type + "Content-Length: 2\r\n\r\n{}", 400),
         .publish("two Hosts", "Host: localhost\r\nContent-Length: 2\r\n"),
         Raw("a Host that is none", line + "Host: a b/c@d\r\n" + type + "Content-Length: 2\r\n\r\n{}", 400),
@@ -90,8 +90,8 @@ struct HostileConnectionTests {
         Raw("a target without a slash", "GET healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         Raw("a foreign scheme", "GET ftp://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         Raw("an unknown method", "FOO /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-        Raw("HTTP/0.9", "GET /healthz\r\n\r\n", 400),
-        Raw("HTTP/1.2", "GET /healthz HTTP/1.2\r\nHost: localhost\r\n\r\n", 400),
+        Raw("HTTP/0.9", "GET /healthz\r\n\r\n", 505),
+        Raw("HTTP/1.2", "GET /healthz HTTP/1.2\r\nHost: localhost\r\n\r\n", 505),
         Raw("HTTP/2.0 in words", "GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
         Raw("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0", 400),
         Raw("TLS on a plain port", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{3}\u{3}", 400),
@@ -111,7 +111,7 @@ struct HostileConnectionTests {
         // Whoever smuggles has a second request in the same bytes.
         let answer = try await Self.whole(broker, raw.bytes + Self.second, metrics: metrics)
         #expect(answer.hasPrefix("HTTP/1.1 \(raw.status) "), "\(answer.prefix(200))")
-        #expect(answer.components("HTTP/1.1 ") == 1, "one answer, and it is the last: \(answer)")
+        #expect(Self.answers(in: answer) == 1, "one answer, and it is the last: \(answer)")
         #expect(broker.with { $0.published.isEmpty }, "nothing reached the broker")
         let counts = metrics.render().split(separator: "\n").filter { $0.hasPrefix("fairlead_http_refused_total{") }
         #expect(counts.count { !$0.hasSuffix(" 0") } == 1, "it is counted once: \(counts)")
@@ -144,7 +144,7 @@ struct HostileConnectionTests {
         let good = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         let answer = try await Self.whole(FakeBroker(), good + "GET / HTTP/1.1\r\n\r\n" + good)
         #expect(answer.hasPrefix("HTTP/1.1 200 "), "\(answer)")
-        #expect(answer.contains("HTTP/1.1 400 ") && answer.components("HTTP/1.1 ") == 2, "\(answer)")
+        #expect(answer.contains("HTTP/1.1 400 ") && Self.answers(in: answer) == 2, "\(answer)")
     }
 
     @Test func aHeaderThatNeverEndsIsCutOff() async throws {
@@ -180,8 +180,8 @@ struct HostileConnectionTests {
         let body = String(repeating: "1\r\n \r\n", count: count - 2) + "1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
         let head = ConnectionTests.head + "Connection: close\r\n" + Self.chunked + "\r\n"
         let answer = try await Self.whole(broker, head + body)
-        #expect(answer.hasPrefix("HTTP/1.1 "), "\(answer)")
-        #expect(broker.with { $0.published.count } == (answer.hasPrefix("HTTP/1.1 202 ") ? 1 : 0))
+        #expect(answer.hasPrefix("HTTP/1.1 202 "), "\(answer)")
+        #expect(broker.with { $0.published.count } == 1)
     }
 
     @Test func whoComesBeyondTheBoundIsTurnedAwayAndLaterServed() async throws {
@@ -204,6 +204,8 @@ struct HostileConnectionTests {
             #expect(served.hasPrefix("HTTP/1.1 200 "), "\(served)")
         }
     }
+
+    private static func answers(in text: String) -> Int { text.matches(of: #/HTTP/1\.1 [0-9]{3} /#).count }
 
     // MARK: The listener
 
@@ -263,8 +265,4 @@ struct HostileConnectionTests {
             return answer
         }
     }
-}
-
-extension String {
-    fileprivate func components(_ separator: String) -> Int { ranges(of: separator).count }
 }
