@@ -21,20 +21,24 @@ package final class Gateway: Service, CustomStringConvertible {
         package var version: String
         /// nil serves plain HTTP.
         package var tls: TLSCredentials?
+        package var bounds: ConnectionBounds
 
         package init(
-            host: String = "127.0.0.1", port: Int = 8080, version: String = "dev", tls: TLSCredentials? = nil
+            host: String = "127.0.0.1", port: Int = 8080, version: String = "dev", tls: TLSCredentials? = nil,
+            bounds: ConnectionBounds = ConnectionBounds()
         ) {
             self.host = host
             self.port = port
             self.version = version
             self.tls = tls
+            self.bounds = bounds
         }
     }
 
     private let settings: Settings
     private let logger: Logger
     private let responder: GatewayResponder
+    private let guards: ConnectionGuards
     private let draining = Draining()
     private let bound = BoundPort()
 
@@ -73,6 +77,10 @@ package final class Gateway: Service, CustomStringConvertible {
         self.logger = logger
         let metrics = GatewayMetrics(factory: prometheus)
         GatewayMetrics.describe(in: prometheus)
+        Refusals.describe(in: prometheus)
+        guards = ConnectionGuards(
+            settings.bounds, host: settings.host, access: access,
+            refusals: Refusals(factory: prometheus, logger: logger))
         let publish = Publish(broker: broker, metrics: metrics)
         let pull = Pull(broker: broker)
         let tail = Tail(broker: broker)
@@ -165,14 +173,17 @@ package final class Gateway: Service, CustomStringConvertible {
     }
 
     private var server: HTTPServerBuilder {
-        let plain = HTTPServerBuilder.http1(
-            configuration: .init(
-                additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
-                idleTimeout: Limits.connectionIdle,
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
-                    maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax)))
-        return settings.tls?.server(around: plain) ?? plain
+        HTTPServerBuilder { [guards, settings] serve in
+            let channel = HTTP1Channel(
+                responder: serve,
+                configuration: .init(
+                    additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
+                    idleTimeout: Limits.connectionIdle,
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
+                        maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax)))
+            return GuardedChannel(base: channel, guards: guards, tls: settings.tls)
+        }
     }
 
     /// `/readyz` says no from now on; everything else is answered as before, so that whoever sends work here goes elsewhere

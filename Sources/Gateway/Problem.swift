@@ -65,10 +65,11 @@ struct Problem: Error {
         Problem(Failure(.malformed, detail))
     }
 
-    var response: Response {
-        var fields = headers
-        fields[.contentType] = "application/problem+json"
-        let body = JSONWriter.object { json in
+    static let contentType = "application/problem+json"
+
+    /// The body.
+    var document: [UInt8] {
+        JSONWriter.object { json in
             json.field("type", "urn:fairlead:problem:\(type)")
             json.field("title", title)
             json.field("status", status.code)
@@ -89,6 +90,12 @@ struct Problem: Error {
                 }
             }
         }
-        return Response(status: status, headers: fields, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+    }
+
+    var response: Response {
+        var fields = headers
+        fields[.contentType] = Self.contentType
+        return Response(
+            status: status, headers: fields, body: ResponseBody(byteBuffer: ByteBuffer(bytes: document)))
     }
 }

@@ -115,8 +115,8 @@ struct Serve: AsyncParsableCommand {
             config: config, host: host, sender: sender, clock: wall, ledger: storage.ledger)
         let access = AccessControl()
         let server = Server(
-            builder: builder, broker: broker, mail: mail, access: access, ledger: storage.ledger, clock: wall,
-            log: log)
+            builder: builder, broker: broker, mail: mail, access: access, tls: credentials, ledger: storage.ledger,
+            clock: wall, log: log)
         do {
             try await server.start()
         } catch let refusal as GenerationBuilder.Refusal {

@@ -15,6 +15,7 @@ actor Server {
     let broker: Broker
     private let mail: CurrentMail
     private let access: AccessControl
+    private let tls: TLSCredentials?
     let ledger: Ledger
     let clock: any Events.Clock
     let log: Logger
@@ -27,13 +28,14 @@ actor Server {
     var tables: [Int: RouteTable] = [:]
 
     init(
-        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, ledger: Ledger,
-        clock: any Events.Clock, log: Logger
+        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, tls: TLSCredentials?,
+        ledger: Ledger, clock: any Events.Clock, log: Logger
     ) {
         self.builder = builder
         self.broker = broker
         self.mail = mail
         self.access = access
+        self.tls = tls
         self.ledger = ledger
         self.clock = clock
         self.log = log
@@ -122,8 +124,10 @@ actor Server {
         var generation = record(of: candidate, trigger: request.trigger, changes: changes)
         generation.details.origin = stored?.generation
         generation.verdict = LedgerGeneration.applying
+        let pair: TLSCredentials.Pair?
         do {
-            let (recorded, contents, ledger) = (generation, candidate.snapshot.contents, ledger)
+            let (recorded, contents, ledger, tls) = (generation, candidate.snapshot.contents, ledger, tls)
+            pair = try await broker.blocking { () throws(Failure) in try tls?.read() }
             try await broker.apply(candidate.generation) { () throws(Failure) in
                 try Self.record(recorded, contents, in: ledger)
             }
@@ -134,6 +138,7 @@ actor Server {
         }
         isApplied = true
         useSettings(of: candidate)
+        if let tls, let pair, tls.use(pair) { log.notice("New connections get the new certificate") }
         running = candidate.inForce
         generation.verdict = "applied"
         generation.details.ends = await broker.swapEnds()

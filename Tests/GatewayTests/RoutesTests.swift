@@ -147,8 +147,10 @@ struct RoutesTests {
         async let running: Void = group.run()
         let port = try #require(await gateway.port())
         try await TestClient.withClient(host: "127.0.0.1", port: port) { client in
-            async let response = client.post(
-                "/v1/subscribers/history/pull", headers: [:], body: ByteBuffer(string: #"{"wait":"50s"}"#))
+            let request = TestClient.Request(
+                "/v1/subscribers/history/pull", method: .post, authority: "localhost",
+                body: ByteBuffer(string: #"{"wait":"50s"}"#))
+            async let response = client.execute(request)
             await until { broker.with { !$0.waiting.isEmpty } }
             await group.triggerGracefulShutdown()
             let status = try await response.status
