@@ -57,6 +57,8 @@ final class Subscriber {
     /// Traces that the log has shown; their repetitions are for debugging.
     var shownTraces: Set<String> = []
     var metrics: SubscriberMetrics
+    /// Of one that runs a plugin.
+    var pluginErrors: Counter?
     var historyMetrics: [LedgerLane.Kind: HistoryMetrics] = [:]
 
     struct Counts {
@@ -76,6 +78,7 @@ final class Subscriber {
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
         metrics = SubscriberMetrics(subscriber: route.name)
+        countPluginErrors()
     }
 
     /// Takes the block of a new generation; what is in flight goes on.
@@ -83,12 +86,21 @@ final class Subscriber {
         self.route = route
         self.fingerprint = fingerprint
         self.destination = destination
+        countPluginErrors()
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
         shownTraces = []
         state.allow(nil)
         startAfresh()
         applySettings()
+    }
+
+    private func countPluginErrors() {
+        if case .run(let plugin, _, _) = route.delivery {
+            pluginErrors = BrokerMetrics.pluginErrors(subscriber: name, plugin: plugin)
+        } else {
+            pluginErrors = nil
+        }
     }
 
     /// Forgets what its plugin or its endpoint did before.
