@@ -47,8 +47,10 @@ final class RunningServer {
     }
 
     /// Starts the program and waits until it says that it is ready; where it speaks TLS, until its log has `words`.
-    func start(environment: [String: String] = [:], until words: String? = nil) async throws {
-        try launch(environment: environment)
+    func start(
+        arguments: [String] = [], environment: [String: String] = [:], until words: String? = nil
+    ) async throws {
+        try launch(arguments: arguments, environment: environment)
         try await eventually("the server is ready") {
             guard self.process.isRunning else { throw Gone(description: "the server ended:\n\(self.output)") }
             if let words { return self.output.contains(words) }
@@ -57,10 +59,10 @@ final class RunningServer {
     }
 
     /// Starts the program and doesn't wait.
-    func launch(environment: [String: String] = [:]) throws {
+    func launch(arguments: [String] = [], environment: [String: String] = [:]) throws {
         process = Process()
         process.executableURL = Self.program
-        process.arguments = ["serve", "routes.conf"]
+        process.arguments = ["serve", "routes.conf"] + arguments
         process.currentDirectoryURL = folder
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         if !FileManager.default.fileExists(atPath: log.path) {
