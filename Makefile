@@ -64,8 +64,8 @@ deb: static
 	packaging/build-deb.sh $(STATIC) .build/deb
 
 # Installs the package in a copy of this machine, starts it, publishes, stops, removes, purges: 10 s, as root. No part of
-# `make test`, since its build of everything a second time, for release and static, takes 5 to 10 minutes; the manual pages and
-# completions are tested there (PackagingTests).
+# `make test`, since its build of everything a second time, for release and static, takes 5 to 10 minutes; its checks of manual pages and
+# completions go with it.
 test-deb: deb
 	packaging/test-deb.sh .build/deb/*.deb
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Events
 import Foundation
 import Logging
 import Synchronization
@@ -50,7 +49,7 @@ struct LineLogHandler: LogHandler {
     private func json(_ event: LogEvent, _ metadata: Logger.Metadata) -> String {
         // The entry's own fields come last: a plugin's field of the same name doesn't hide them.
         var object = metadata.mapValues { "\($0)" }
-        object["time"] = SystemClock().now().rfc3339
+        object["time"] = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         object["level"] = "\(event.level)"
         object["message"] = "\(event.message)"
         let encoder = JSONEncoder()
