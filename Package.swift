@@ -50,7 +50,10 @@ let package = Package(
         .target(name: "Routes", dependencies: ["Filtering", "Events"], swiftSettings: settings),
         .target(
             name: "Journal",
-            dependencies: ["Events", "CFairlead", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "Events", "CFairlead", .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+            ],
             swiftSettings: settings
         ),
         .target(

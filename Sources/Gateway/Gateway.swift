@@ -76,8 +76,6 @@ package final class Gateway: Service, CustomStringConvertible {
         self.settings = settings
         self.logger = logger
         let metrics = GatewayMetrics(factory: prometheus)
-        GatewayMetrics.describe(in: prometheus)
-        Refusals.describe(in: prometheus)
         guards = ConnectionGuards(
             settings.bounds, host: settings.host, access: access,
             refusals: Refusals(factory: prometheus, logger: logger))
@@ -96,7 +94,8 @@ package final class Gateway: Service, CustomStringConvertible {
         let live = LiveStream(admin: admin)
         let dashboard = Dashboard()
         let health = Health(
-            draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
+            draining: draining, obstacle: obstacle, prometheus: prometheus, metrics: metrics, broker: broker,
+            clock: clock, version: settings.version)
         let description = OpenAPI.document(version: settings.version)
         let endpoints = [
             Endpoint(.post, "/v1/topics/{topic}/events", needs: .publish, publish.publish),
@@ -140,7 +139,7 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.get, "/v1/events", needs: .read, search.search),
             Endpoint(.get, "/v1/events/{id}", needs: .read, lookup.event),
             Endpoint(.get, "/v1/events/{id}/why", needs: .read, lookup.why),
-            Endpoint(.get, "/metrics", needs: .read, health.metrics),
+            Endpoint(.get, "/metrics", needs: .read, health.numbers),
             Endpoint(.get, "/healthz", needs: .nothing, health.alive),
             Endpoint(.get, "/readyz", needs: .nothing, health.ready),
             Endpoint(.get, "/dashboard/{file}", needs: .nothing, dashboard.file),

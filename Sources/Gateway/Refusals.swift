@@ -63,10 +63,4 @@ final class Refusals: Sendable {
         if more > 0 { metadata["others"] = "\(more)" }
         logger.warning("Client refused", metadata: metadata)
     }
-
-    static func describe(in prometheus: PrometheusMetrics) {
-        prometheus.describe(
-            "fairlead_http_refused_total", "Connections and requests refused before they were handled, by reason.")
-        prometheus.describe("fairlead_http_connections", "Connections of clients that are open.")
-    }
 }

@@ -54,7 +54,6 @@ struct Serve: AsyncParsableCommand {
         LoggingSystem.bootstrap { _ in LineLogHandler(format: format, logLevel: level) }
         let notifier = try Self.unwrap { () throws(SystemdNotifier.Refused) in try SystemdNotifier() }
         let prometheus = PrometheusMetrics()
-        ReloadMetrics.describe(in: prometheus)
         MetricsSystem.bootstrap(prometheus)
         let log = Logger(label: "fairlead")
         let clock = SteadyClock { behind in

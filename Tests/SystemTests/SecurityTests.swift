@@ -90,7 +90,7 @@ struct SecurityTests {
         let before = server.output.ranges(of: "Reloaded").count
         server.signal(SIGHUP)
         try await eventually("the bad key is refused by name") {
-            server.output.contains("Reload failed") && server.output.contains("key.pem can't be read as PEM")
+            server.output.contains("Reload refused") && server.output.contains("key.pem can't be read as PEM")
         }
         #expect(server.output.ranges(of: "Reloaded").count == before)
         #expect(try await served().contains("second.test"), "what was served goes on")
