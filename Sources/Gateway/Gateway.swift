@@ -35,6 +35,7 @@ package final class Gateway: Service, CustomStringConvertible {
     private let settings: Settings
     private let logger: Logger
     private let responder: GatewayResponder
+    private let publish: Publish
     private let draining = Draining()
     private let bound = BoundPort()
 
@@ -61,7 +62,7 @@ package final class Gateway: Service, CustomStringConvertible {
         self.logger = logger
         let metrics = GatewayMetrics(factory: prometheus)
         GatewayMetrics.describe(in: prometheus)
-        let publish = Publish(broker: broker, metrics: metrics)
+        publish = Publish(broker: broker, metrics: metrics)
         let pull = Pull(broker: broker)
         let tail = Tail(broker: broker)
         let dead = DeadLetters(broker: broker)
@@ -72,7 +73,7 @@ package final class Gateway: Service, CustomStringConvertible {
         let health = Health(
             draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
         let endpoints = [
-            Endpoint(.post, "/v1/topics/{topic}/events", needs: .publish, publish.publish),
+            Endpoint(.post, Publish.path, needs: .publish, publish.publish),
             Endpoint(.post, "/v1/subscribers/{name}/pull", needs: .pull, pull.pull),
             Endpoint(.post, "/v1/subscribers/{name}/settle", needs: .pull, pull.settle),
             Endpoint(.get, "/v1/subscribers/{name}/state", needs: .read, states.list),
@@ -133,13 +134,11 @@ package final class Gateway: Service, CustomStringConvertible {
     }
 
     private var server: HTTPServerBuilder {
-        let plain = HTTPServerBuilder.http1(
-            configuration: .init(
-                additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
-                idleTimeout: Limits.connectionIdle,
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
-                    maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax)))
+        let plain = HTTPServerBuilder { [responder, publish] serve in
+            GatewayChannel(responder: serve) {
+                PublishHandler(publish: publish, access: responder.access, metrics: responder.metrics)
+            }
+        }
         return settings.tls?.server(around: plain) ?? plain
     }
 

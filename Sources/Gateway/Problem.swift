@@ -4,7 +4,6 @@ import Broker
 import Events
 import HTTPTypes
 import Hummingbird
-import NIOCore
 
 /// A refusal as it goes out: RFC 9457, `application/problem+json`. `type` is a stable word that programs may test;
 /// `detail` is for people.
@@ -65,7 +64,9 @@ struct Problem: Error {
         Problem(Failure(.malformed, detail))
     }
 
-    var response: Response {
+    var response: Response { answer.response }
+
+    var answer: Answer {
         var fields = headers
         fields[.contentType] = "application/problem+json"
         let body = JSONWriter.object { json in
@@ -89,6 +90,6 @@ struct Problem: Error {
                 }
             }
         }
-        return Response(status: status, headers: fields, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+        return Answer(status: status, headers: fields, body: body)
     }
 }
