@@ -152,7 +152,7 @@ extension Response {
     }
 
     static func json(_ status: HTTPResponse.Status = .ok, _ body: (inout JSONWriter) -> Void) -> Response {
-        json(status, JSONWriter.object(body))
+        Answer.json(status, body).response
     }
 
     static func text(_ status: HTTPResponse.Status = .ok, _ text: String, type: String = "text/plain; charset=utf-8")

@@ -39,6 +39,7 @@ package final class Gateway: Service, CustomStringConvertible {
     private let logger: Logger
     private let responder: GatewayResponder
     private let guards: ConnectionGuards
+    private let publish: Publish
     private let draining = Draining()
     private let bound = BoundPort()
 
@@ -79,7 +80,7 @@ package final class Gateway: Service, CustomStringConvertible {
         guards = ConnectionGuards(
             settings.bounds, host: settings.host, access: access,
             refusals: Refusals(factory: prometheus, logger: logger))
-        let publish = Publish(broker: broker, metrics: metrics)
+        publish = Publish(broker: broker, metrics: metrics)
         let pull = Pull(broker: broker)
         let tail = Tail(broker: broker)
         let dead = DeadLetters(broker: broker)
@@ -98,7 +99,7 @@ package final class Gateway: Service, CustomStringConvertible {
             clock: clock, version: settings.version)
         let description = OpenAPI.document(version: settings.version)
         let endpoints = [
-            Endpoint(.post, "/v1/topics/{topic}/events", needs: .publish, publish.publish),
+            Endpoint(.post, Publish.path, needs: .publish, publish.publish),
             Endpoint(.post, "/v1/subscribers/{name}/pull", needs: .pull, pull.pull),
             Endpoint(.post, "/v1/subscribers/{name}/settle", needs: .pull, pull.settle),
             Endpoint(.get, "/v1/subscribers/{name}/state", needs: .read, states.list),
@@ -172,15 +173,10 @@ package final class Gateway: Service, CustomStringConvertible {
     }
 
     private var server: HTTPServerBuilder {
-        HTTPServerBuilder { [guards, settings] serve in
-            let channel = HTTP1Channel(
-                responder: serve,
-                configuration: .init(
-                    additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
-                    idleTimeout: Limits.connectionIdle,
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
-                        maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax)))
+        HTTPServerBuilder { [guards, publish, responder, settings] serve in
+            let channel = GatewayChannel(responder: serve) {
+                PublishHandler(publish: publish, access: responder.access, metrics: responder.metrics)
+            }
             return GuardedChannel(base: channel, guards: guards, tls: settings.tls)
         }
     }

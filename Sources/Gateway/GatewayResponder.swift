@@ -23,7 +23,7 @@ package struct GatewayResponder: HTTPResponder {
         do {
             let (endpoint, parameters) = try find(request)
             route = endpoint.path
-            try CrossSite.check(request)
+            try CrossSite.check(request.head)
             try access.check(request.headers[.authorization], endpoint.need, parameters.first)
             response = try await idempotency.answer(Exchange(request: request, parameters: parameters), by: endpoint)
         } catch let problem as Problem {

@@ -4,7 +4,6 @@ import Broker
 import Events
 import HTTPTypes
 import Hummingbird
-import NIOCore
 
 /// A refusal as it goes out: RFC 9457, `application/problem+json`. `type` is a stable word that programs may test;
 /// `detail` is for people.
@@ -92,10 +91,11 @@ struct Problem: Error {
         }
     }
 
-    var response: Response {
+    var response: Response { answer.response }
+
+    var answer: Answer {
         var fields = headers
         fields[.contentType] = Self.contentType
-        return Response(
-            status: status, headers: fields, body: ResponseBody(byteBuffer: ByteBuffer(bytes: document)))
+        return Answer(status: status, headers: fields, body: document)
     }
 }
