@@ -150,7 +150,7 @@ package final class Broker: Sendable {
         if let dedupe = topic.dedupe {
             // An event whose twin is on its way to the disk waits for what becomes of it.
             Task {
-                do {
+                do throws(Failure) {
                     then(.success(try await publish(batch, once: dedupe, topic)))
                 } catch {
                     then(.failure(error))

@@ -197,7 +197,27 @@ extension OpenAPI {
             answer: (204, nil, .text("{}"))),
         Operation(
             method: "POST", path: "/v1/reload", summary: "Load the changed configuration, and wait for the verdict.",
-            answer: (200, json, .text(#"{"type":"object","required":["generation","changes"]}"#)), isRepeatable: true),
+            body: [
+                (
+                    json,
+                    .text(
+                        ##"{"type":"object","additionalProperties":false,"properties":{"wait":{"$ref":"#/components/schemas/ReloadWait"}}}"##
+                    )
+                )
+            ],
+            answer: (200, json, .named("Applied")), isRepeatable: true),
+        Operation(
+            method: "POST", path: "/v1/rollback",
+            summary: "Go back to a configuration that ran before, and wait for the verdict.",
+            body: [
+                (
+                    json,
+                    .text(
+                        ##"{"type":"object","additionalProperties":false,"properties":{"generation":{"type":["integer","null"],"minimum":1,"description":"Else the one before."},"wait":{"$ref":"#/components/schemas/ReloadWait"}}}"##
+                    )
+                )
+            ],
+            answer: (200, json, .named("Applied")), isRepeatable: true),
         Operation(
             method: "GET", path: "/v1/plan", summary: "What a reload would do.",
             answer: (200, json, .text(#"{"type":"object"}"#))),
@@ -263,6 +283,12 @@ extension OpenAPI {
         "Number": .literal(#"{"type":"integer","minimum":0}"#),
         "Wait": .literal(
             #"{"type":["string","null"],"pattern":"^[0-9]{1,4}(ms|s)$","description":"A number and a unit; at most 55s."}"#
+        ),
+        "ReloadWait": .literal(
+            #"{"type":["string","null"],"pattern":"^[1-9][0-9]{0,3}(ms|s)$","description":"How long it may take: a number and a unit."}"#
+        ),
+        "Applied": .literal(
+            #"{"type":"object","required":["generation","changes"],"properties":{"generation":{"type":"integer"},"changes":{"type":"array","items":{"type":"string"}}}}"#
         ),
         "Rate": .literal(#"{"type":["string","null"],"pattern":"^[1-9][0-9]{0,5}/(s|m|h)$"}"#),
         "Problem": .literal(

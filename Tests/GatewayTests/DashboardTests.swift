@@ -101,7 +101,7 @@ struct DashboardTests {
             RouteCompiler.compile("routes.conf", from: OneSource(text: source), strictEnvironment: true).table)
         let one = Gateway(
             broker: FakeBroker(), settings: .init(port: 0), prometheus: PrometheusMetrics(), logger: silent,
-            clock: FixedClock(), reload: { .applied(generation: 1, changes: []) },
+            clock: FixedClock(), reload: { _ in .applied(generation: 1, changes: []) },
             routes: { RunningRoutes(generation: 6, table: table) })
         let body = try await Self.call(.get, "/v1/routing", gateway: one).body
         #expect(
@@ -121,7 +121,7 @@ struct DashboardTests {
     @Test func aDifferenceNamesBothGenerations() async throws {
         let one = Gateway(
             broker: FakeBroker(), settings: .init(port: 0), prometheus: PrometheusMetrics(), logger: silent,
-            clock: FixedClock(), reload: { .applied(generation: 1, changes: []) },
+            clock: FixedClock(), reload: { _ in .applied(generation: 1, changes: []) },
             difference: { number, against in
                 guard number == 3 else { return nil }
                 var difference = GenerationDifference(number: number, against: against ?? 2)

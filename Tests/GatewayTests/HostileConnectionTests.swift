@@ -228,7 +228,7 @@ struct HostileConnectionTests {
     ) async throws -> Value {
         let gateway = Gateway(
             broker: broker, settings: .init(port: 0, bounds: bounds), prometheus: metrics, logger: silent,
-            access: access, reload: { .applied(generation: 2, changes: []) })
+            access: access, reload: { _ in .applied(generation: 2, changes: []) })
         let group = ServiceGroup(services: [gateway], logger: silent)
         async let running: Void = group.run()
         let port = try #require(await gateway.port())

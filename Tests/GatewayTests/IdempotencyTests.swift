@@ -50,7 +50,7 @@ struct IdempotencyTests {
         let reloads = Mutex(0)
         let gateway = gateway(
             FakeBroker(),
-            reload: {
+            reload: { _ in
                 let count = reloads.withLock { count in
                     count += 1
                     return count

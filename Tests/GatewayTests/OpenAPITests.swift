@@ -63,7 +63,7 @@ struct OpenAPITests {
         access.use([token])
         let gateway = Gateway(
             broker: FakeBroker(), settings: .init(port: 0), prometheus: PrometheusMetrics(), logger: silent,
-            clock: FixedClock(), access: access, reload: { .applied(generation: 2, changes: []) })
+            clock: FixedClock(), access: access, reload: { _ in .applied(generation: 2, changes: []) })
         let operations = try Self.operations(Self.described())
         try await gateway.application.test(.router) { client in
             for (name, operation) in operations {
