@@ -3,6 +3,7 @@
 #   make demo    see it work: builds, starts a shop, breaks things and mends them
 #   make test    everything that CI checks
 #   make run     the server, with the routes.conf of this folder
+#   make deb     a Debian package in .build/deb; `make install` without one (PREFIX, DESTDIR)
 #   make soak    the long runs: the Lua host under sanitizers and valgrind, and what is left of 100,000 stopped handlers
 #   make fuzz    bytes of any kind for whatever reads bytes
 
@@ -11,11 +12,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 openssl chromium chromium-driver
+PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 python3-venv openssl chromium chromium-driver
+# What tests speak to the server with.
+PYTHON := .build/python
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps build release run demo test lint format pictures bench fuzz fuzz-lua soak soak-lua soak-crash soak-simulation simulate clean
+.PHONY: help deps promtool build release run demo static install deb test-deb test lint format pictures bench fuzz fuzz-lua soak soak-lua soak-crash soak-simulation simulate clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,12 +33,47 @@ deps:
 	  echo "installing$$missing"; \
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $$missing >/dev/null; \
 	fi
+	@$(MAKE) --no-print-directory promtool
+	@cmp -s Tests/Clients/requirements.txt $(PYTHON)/requirements.txt || { \
+	  echo "installing the tests' clients"; \
+	  python3 -m venv $(PYTHON) && $(PYTHON)/bin/pip install -q --disable-pip-version-check \
+	    -r Tests/Clients/requirements.txt && cp Tests/Clients/requirements.txt $(PYTHON)/; }
+
+# Only the program is taken out of its package: installing that would start a Prometheus.
+promtool:
+	@if ! command -v promtool >/dev/null && [ ! -x .build/tools/usr/bin/promtool ]; then \
+	  echo "fetching promtool"; mkdir -p .build/tools && cd .build/tools && apt-get download -qq prometheus >/dev/null && \
+	  dpkg-deb -x prometheus_*.deb . && rm -rf prometheus_*.deb usr/bin/prometheus usr/share lib etc var; \
+	fi
 
 build: deps
 	swift build
 
 release: deps
 	swift build -c release --product fairlead
+
+# With the Swift runtime in it, so that it runs where there is none; in a folder of its own, as the same objects can't
+# serve both.
+STATIC := .build/static/release/fairlead
+PREFIX := /usr/local
+DESTDIR :=
+
+static: deps
+	swift build -c release --static-swift-stdlib --scratch-path .build/static --product fairlead
+
+install:
+	@test -x $(STATIC) || $(MAKE) static
+	packaging/install.sh $(STATIC) "$(DESTDIR)" "$(PREFIX)"
+
+deb: static
+	rm -rf .build/deb
+	packaging/build-deb.sh $(STATIC) .build/deb
+
+# Installs the package in a copy of this machine, starts it, publishes, stops, removes, purges: 10 s, as root. No part of
+# `make test`, since its build of everything a second time, for release and static, takes 5 to 10 minutes; its checks of manual pages and
+# completions go with it.
+test-deb: deb
+	packaging/test-deb.sh .build/deb/*.deb
 
 run: release
 	$(RELEASE) serve routes.conf
@@ -97,6 +135,8 @@ fuzz: deps fuzz-lua
 	grep -rhoP '(?<=where ).*' routes.conf Tests/RoutesTests | split -l 1 -a 4 - .build/corpus/filter/
 	.build/fuzz/release/RoutesFuzz $(FUZZ_FLAGS) -max_len=3000 .build/corpus/routes
 	.build/fuzz/release/FilterFuzz $(FUZZ_FLAGS) -max_len=600 .build/corpus/filter
+	swift build --build-tests
+	SCHEMATHESIS_SEED=$$RANDOM SCHEMATHESIS_EXAMPLES=60 swift test --skip-build --disable-xctest --filter schemathesisFindsNothing
 
 # The Lua host by itself, in C: its fuzzers, and a run through everything that Tests/Offenders knows, under the sanitizers and
 # under valgrind. At the end one handler is stopped SOAK_KILLS times.

@@ -136,19 +136,46 @@ package final class Broker: Sendable {
     /// Returns when the records are durable. Throws `.overloaded` (try again) or `.storage`, and `.malformed` where the topic
     /// would drop an event before its time; then nothing was accepted.
     package func publish(_ batch: RecordBatch) async throws(Failure) -> Published {
+        try await withCheckedContinuation { continuation in
+            publish(batch) { continuation.resume(returning: $0) }
+        }.get()
+    }
+
+    /// The same without a task of its own; `then` is called from any thread.
+    package func publish(_ batch: RecordBatch, then: @escaping @Sendable (Result<Published, Failure>) -> Void) {
         guard !isDraining.load(ordering: .relaxed) else {
-            throw Failure(.overloaded, "fairlead is shutting down; publish again when it is back")
+            return then(
+                .failure(Failure(.overloaded, "fairlead is shutting down; publish again when it is back")))
         }
-        guard batch.count > 0 else { return Published(accepted: 0, duplicates: 0) }
+        guard batch.count > 0 else { return then(.success(Published(accepted: 0, duplicates: 0))) }
         guard let topic = topics[batch.topic.name] else {
-            throw Failure(.unknownTopic, "no topic \"\(batch.topic)\" in routes.conf")
+            return then(.failure(Failure(.unknownTopic, "no topic \"\(batch.topic)\" in routes.conf")))
         }
-        if let refusal = topic.refusal(of: batch, now: clock.now()) { throw refusal }
-        guard let dedupe = topic.dedupe else {
-            let range = try await append(batch)
-            topic.published.increment(by: batch.count)
-            return Published(accepted: batch.count, first: range.lowerBound, last: range.upperBound, duplicates: 0)
+        if let refusal = topic.refusal(of: batch, now: clock.now()) { return then(.failure(refusal)) }
+        if let dedupe = topic.dedupe {
+            // An event whose twin is on its way to the disk waits for what becomes of it.
+            Task {
+                do throws(Failure) {
+                    then(.success(try await publish(batch, once: dedupe, topic)))
+                } catch {
+                    then(.failure(error))
+                }
+            }
+            return
         }
+        engine.append(batch) { result in
+            then(
+                result.map { range in
+                    topic.published.increment(by: batch.count)
+                    return Published(
+                        accepted: batch.count, first: range.lowerBound, last: range.upperBound, duplicates: 0)
+                })
+        }
+    }
+
+    private func publish(
+        _ batch: RecordBatch, once dedupe: PublishedTopic.Dedupe, _ topic: PublishedTopic
+    ) async throws(Failure) -> Published {
         let (places, pairs) = await dedupe.admit(batch, now: clock.now())
         let duplicates = batch.count - places.count
         topic.duplicates.increment(by: duplicates)

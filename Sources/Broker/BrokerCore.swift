@@ -64,10 +64,15 @@ package final class BrokerCore {
         let scratch: MatchScratch
         let subscribers: [Subscriber]
 
-        init(subscribers: [Subscriber]) {
+        let metrics: FilterMetrics
+
+        init(_ topic: Topic, subscribers: [Subscriber]) {
             self.subscribers = subscribers
             matcher = Matcher(subscribers.map(\.route.filter))
             scratch = matcher.makeScratch()
+            metrics = FilterMetrics(topic: topic, unindexed: matcher.unindexedCount)
+            // Counters that are there from the start, at 0, so that their first rise is seen as one.
+            for subscriber in subscribers { _ = BrokerMetrics.lost(subscriber: subscriber.name, topic: topic.name) }
         }
     }
 

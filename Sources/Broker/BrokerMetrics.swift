@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CoreMetrics
 import Events
+import Filtering
 import Ledger
 import Metrics
 
@@ -33,8 +35,33 @@ struct BrokerMetrics {
         Counter(label: "fairlead_events_expired_total", dimensions: [("topic", topic)])
     }
 
-    static func rejected(topic: String, reason: String) -> Counter {
-        Counter(label: "fairlead_events_rejected_total", dimensions: [("topic", topic), ("reason", reason)])
+    /// What a script did wrong, as opposed to what it asked for.
+    static func pluginErrors(subscriber: String, plugin: String) -> Counter {
+        Counter(label: "fairlead_plugin_errors_total", dimensions: [("subscriber", subscriber), ("plugin", plugin)])
+    }
+}
+
+/// What the filters on one topic cost, and what they could not judge.
+struct FilterMetrics {
+    private let events: Counter
+    private let candidates: Counter
+    private let mismatches: Counter
+    private let opaque: Counter
+
+    init(topic: Topic, unindexed: Int) {
+        let labels = [("topic", topic.name)]
+        events = Counter(label: "fairlead_filter_events_total", dimensions: labels)
+        candidates = Counter(label: "fairlead_filter_candidates_total", dimensions: labels)
+        mismatches = Counter(label: "fairlead_filter_type_mismatch_total", dimensions: labels)
+        opaque = Counter(label: "fairlead_filter_data_unparseable_total", dimensions: labels)
+        Gauge(label: "fairlead_filter_unindexed", dimensions: labels).record(unindexed)
+    }
+
+    func record(_ tally: MatchTally, events count: Int) {
+        events.increment(by: count)
+        candidates.increment(by: tally.candidates)
+        if tally.mismatches > 0 { mismatches.increment(by: tally.mismatches) }
+        if tally.opaque > 0 { opaque.increment(by: tally.opaque) }
     }
 }
 
@@ -47,6 +74,7 @@ struct SubscriberMetrics {
     let endpointDown: Gauge
     let outages: Counter
     private let attempts: Counter
+    private let duration: any TimerHandler
 
     init(subscriber: String) {
         func outcome(_ outcome: String) -> Counter {
@@ -60,6 +88,31 @@ struct SubscriberMetrics {
         endpointDown = Gauge(label: "fairlead_endpoint_down", dimensions: [("subscriber", subscriber)])
         outages = Counter(label: "fairlead_endpoint_outages_total", dimensions: [("subscriber", subscriber)])
         attempts = Counter(label: "fairlead_attempts_total", dimensions: [("subscriber", subscriber)])
+        duration = MetricsSystem.factory.makeTimer(
+            label: "fairlead_delivery_duration_seconds", dimensions: [("subscriber", subscriber)])
+    }
+
+    /// Attempts of a batch mostly began in the same millisecond: each run of them is recorded as one.
+    func ended(_ round: LedgerRound, now: Timestamp) {
+        var began: Timestamp?
+        var count = 0
+        func add(_ next: Timestamp?) {
+            if next != began {
+                if let began, count > 0 {
+                    let nanoseconds = (now - began).milliseconds * 1_000_000
+                    if let duration = duration as? any RepeatedTiming {
+                        duration.record(nanoseconds: nanoseconds, times: count)
+                    } else {
+                        for _ in 0..<count { duration.recordNanoseconds(nanoseconds) }
+                    }
+                }
+                (began, count) = (next, 0)
+            }
+            count += 1
+        }
+        for passed in round.passed { add(passed.began) }
+        for attempt in round.attempts { add(attempt.delivery.began) }
+        add(nil)
     }
 
     func started(_ count: Int) {

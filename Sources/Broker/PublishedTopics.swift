@@ -48,6 +48,7 @@ final class PublishedTopic: Sendable {
         published = BrokerMetrics.published(topic: route.name)
         duplicates = BrokerMetrics.duplicates(topic: route.name)
         forgotten = Forgotten(BrokerMetrics.forgotten(topic: route.name))
+        _ = BrokerMetrics.expired(topic: route.name)
         self.dedupe = dedupe ?? route.dedupe.map { Dedupe(length: $0) }
     }
 

@@ -75,7 +75,7 @@ extension BrokerCore {
         routing = [:]
         for topic in topics {
             let takers = next.table.subscribers.filter { $0.takes(from: topic) }.compactMap { running[$0.name] }
-            if !takers.isEmpty { routing[topic] = TopicRouting(subscribers: takers) }
+            if !takers.isEmpty { routing[topic] = TopicRouting(topic, subscribers: takers) }
         }
         swapEnds = Dictionary(uniqueKeysWithValues: topics.map { ($0.name, end(of: $0).offset) })
         generation = next.withoutMigrations

@@ -25,6 +25,7 @@ extension BrokerCore {
             }
         }
         metrics.matched.increment(by: matches)
+        routing.metrics.record(routing.scratch.takeTally(), events: batch.count)
         for subscriber in routing.subscribers where !subscriber.matched.isEmpty {
             var round = LedgerRound()
             subscriber.state.arrive(batch, matching: subscriber.matched, now: now, into: &round)

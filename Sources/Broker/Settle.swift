@@ -71,14 +71,16 @@ extension BrokerCore {
                     || effects.publications.count + more.publications.count > Limits.publicationsMax / 2
                 {
                     // What was settled so far is one change, the rest another; both whole.
+                    subscriber.metrics.ended(round, now: now)
                     subscriber.attempts.add(&round, now: now)
                     commit(subscriber, round, effects, lane: lane.laneID)
                     round = LedgerRound()
                     effects = Effects()
                 }
             }
+            let ended = lane.state.inFlight[settlement.delivery]
             if takesOnProbation(settlement, lane, subscriber, now, into: &round) {
-                count(settlement, for: subscriber)
+                count(settlement, of: ended, for: subscriber)
                 continue
             }
             var isExcused: Bool?
@@ -88,7 +90,7 @@ extension BrokerCore {
             guard
                 lane.state.settle(settlement, isExcused: isExcused, now: now, random: &random, into: &round)
             else { continue }
-            count(settlement, for: subscriber)
+            count(settlement, of: ended, for: subscriber)
             switch settlement.outcome {
             case .ack, .drop:
                 if let history { count(1, of: history, for: subscriber) }
@@ -108,6 +110,7 @@ extension BrokerCore {
                 history.turns.end(clock.nanoseconds(), least: subscriber.historyLeast)
             }
         }
+        subscriber.metrics.ended(round, now: now)
         subscriber.attempts.add(&round, now: now)
         if round.isEmpty && effects.isEmpty {
             markDirty(subscriber)
@@ -129,7 +132,8 @@ extension BrokerCore {
         return Ledger.refusal(of: change)
     }
 
-    private func count(_ settlement: Settlement, for subscriber: Subscriber) {
+    private func count(_ settlement: Settlement, of delivery: Delivery?, for subscriber: Subscriber) {
+        if settlement.trace != nil || settlement.wasKilled { subscriber.pluginErrors?.increment() }
         switch settlement.outcome {
         case .ack:
             subscriber.counts.acked += 1
@@ -141,21 +145,27 @@ extension BrokerCore {
             subscriber.counts.retried += 1
             subscriber.metrics.retried.increment()
             subscriber.lastError = reason
-            report(reason, settlement, subscriber)
+            report(reason, settlement, delivery, subscriber)
         case .dead(let reason):
             subscriber.lastError = reason
-            report(reason, settlement, subscriber)
+            report(reason, settlement, delivery, subscriber)
         case .returned: break
         }
     }
 
     /// A failure in a script is a warning the first time that it happens at its place, and for debugging from then on.
-    private func report(_ reason: String, _ settlement: Settlement, _ subscriber: Subscriber) {
+    private func report(
+        _ reason: String, _ settlement: Settlement, _ delivery: Delivery?, _ subscriber: Subscriber
+    ) {
         subscriber.lastTrace = settlement.trace
         var metadata: Logger.Metadata = [
             "subscriber": "\(subscriber.name)", "topic": "\(settlement.delivery.topic)",
             "offset": "\(settlement.delivery.offset)", "reason": "\(reason)",
         ]
+        if let delivery {
+            metadata["event.id"] = "\(delivery.record.id)"
+            metadata["attempt"] = "\(delivery.attempt)"
+        }
         var level = Logger.Level.debug
         if let trace = settlement.trace {
             metadata["trace"] = "\(trace)"
@@ -203,7 +213,7 @@ extension BrokerCore {
             var metadata: Logger.Metadata = [
                 "subscriber": "\(subscriber.name)", "topic": "\(burial.delivery.record.topic)",
                 "offset": "\(burial.delivery.record.offset)", "event.id": "\(burial.delivery.record.id)",
-                "attempts": "\(burial.delivery.attempt)", "reason": "\(burial.reason)",
+                "attempt": "\(burial.delivery.attempt)", "reason": "\(burial.reason)",
             ]
             if let trace = burial.trace { metadata["trace"] = "\(trace)" }
             log.warning("Delivery is a dead letter", metadata: metadata)

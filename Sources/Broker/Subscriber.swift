@@ -68,6 +68,8 @@ package final class Subscriber {
     /// Traces that the log has shown; their repetitions are for debugging.
     var shownTraces: Set<String> = []
     var metrics: SubscriberMetrics
+    /// Of one that runs a plugin.
+    var pluginErrors: Counter?
     var historyMetrics: [LedgerLane.Kind: HistoryMetrics] = [:]
 
     struct Counts {
@@ -88,6 +90,7 @@ package final class Subscriber {
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
         metrics = SubscriberMetrics(subscriber: route.name)
+        countPluginErrors()
     }
 
     /// Takes the block of a new generation; what is in flight goes on.
@@ -95,12 +98,21 @@ package final class Subscriber {
         self.route = route
         self.fingerprint = fingerprint
         self.destination = destination
+        countPluginErrors()
         matcher = Matcher([route.filter])
         scratch = matcher.makeScratch()
         shownTraces = []
         state.allow(nil)
         startAfresh()
         applySettings()
+    }
+
+    private func countPluginErrors() {
+        if case .run(let plugin, _, _) = route.delivery {
+            pluginErrors = BrokerMetrics.pluginErrors(subscriber: name, plugin: plugin)
+        } else {
+            pluginErrors = nil
+        }
     }
 
     /// Forgets what its plugin or its endpoint did before.

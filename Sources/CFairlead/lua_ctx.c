@@ -389,6 +389,7 @@ static void add_log(lua_State *L, int level, int first) {
         if (!lua->logs) abort();
     }
     fl_lua_log *log = &lua->logs[lua->log_count++];
+    log->tag = slot ? slot->tag : UINT64_MAX;
     log->task = slot ? (uint32_t)(slot - lua->slots) : 0;
     log->level = (uint8_t)level;
     log->arguments.at = (uint32_t)start;

@@ -21,13 +21,10 @@ package struct SystemClock: Clock {
     package init() {}
 
     package func now() -> Timestamp {
-        Timestamp(milliseconds: nanoseconds(CLOCK_REALTIME) / 1_000_000)
+        Timestamp(milliseconds: reading(of: CLOCK_REALTIME) / 1_000_000)
     }
-    package func nanoseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-    }
+
+    package func nanoseconds() -> Int64 { reading(of: CLOCK_MONOTONIC) }
 }
 
 /// The wall clock, except that it never goes back. Where that one is set back, this one goes on from where it was, at the
@@ -46,7 +43,7 @@ package final class SteadyClock: Clock {
     ///   by more than ``Limits/clockSlackNanoseconds``, with how far it is behind.
     package convenience init(onSetBack: @escaping @Sendable (Duration) -> Void) {
         self.init(
-            wall: { nanoseconds(CLOCK_REALTIME) }, machine: { nanoseconds(CLOCK_BOOTTIME) }, onSetBack: onSetBack)
+            wall: { reading(of: CLOCK_REALTIME) }, machine: { reading(of: CLOCK_BOOTTIME) }, onSetBack: onSetBack)
     }
 
     package init(
@@ -72,6 +69,8 @@ package final class SteadyClock: Clock {
         return Timestamp(milliseconds: (machine + lead) / 1_000_000)
     }
 
+    package func nanoseconds() -> Int64 { reading(of: CLOCK_MONOTONIC) }
+
     private func report(_ behind: Int64) {
         let before = reported.load(ordering: .relaxed)
         guard behind > before + Limits.clockSlackNanoseconds,
@@ -81,7 +80,7 @@ package final class SteadyClock: Clock {
     }
 }
 
-private func nanoseconds(_ clock: clockid_t) -> Int64 {
+private func reading(of clock: clockid_t) -> Int64 {
     var time = timespec()
     clock_gettime(clock, &time)
     return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)

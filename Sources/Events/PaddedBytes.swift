@@ -40,6 +40,16 @@ package struct PaddedBytes: ~Copyable {
         pad()
     }
 
+    /// Empties it; keeps its memory where that is `bytes` at most, to be filled again.
+    package mutating func removeAll(keepingUpTo bytes: Int) {
+        count = 0
+        if storage.count > bytes + Int(FL_RECORD_PADDING) {
+            storage.deallocate()
+            storage = .allocate(byteCount: 256 + Int(FL_RECORD_PADDING), alignment: 16)
+        }
+        pad()
+    }
+
     private func pad() {
         (storage.baseAddress! + count).initializeMemory(as: UInt8.self, repeating: 0, count: Int(FL_RECORD_PADDING))
     }

@@ -17,6 +17,8 @@ package final class MatchScratch {
     var stamp: UInt64 = 0
     /// Whether the data's values of this event have been extracted.
     var hasData = false
+    /// What matching has met since it was asked last.
+    var tally = MatchTally()
     /// Groups of the index that keys of this event led to and that have not been looked at.
     var groups: [Int32] = []
     /// Text made by functions, for the left and the right side of a comparison.
@@ -41,6 +43,12 @@ package final class MatchScratch {
         seen.deallocate()
     }
 
+    /// What was met since the last call.
+    package func takeTally() -> MatchTally {
+        defer { tally = MatchTally() }
+        return tally
+    }
+
     func topicName(_ topic: Topic) -> fl_value {
         if let (known, value) = self.topic, known === topic { return value }
         let value = topicText.hold(topic.shownName)
@@ -63,6 +71,16 @@ package final class MatchScratch {
         seen.initialize(repeating: 0, count: filters)
         stamp = 0
     }
+}
+
+/// What the filters of a topic cost and could not judge.
+package struct MatchTally: Sendable, Equatable {
+    /// Filters that were asked.
+    package var candidates = 0
+    /// Comparisons with a value of another kind than the filter's.
+    package var mismatches = 0
+    /// Events whose data a filter asked for and that have no JSON.
+    package var opaque = 0
 }
 
 /// Bytes that grow and stay.

@@ -73,6 +73,15 @@ extension Matcher {
         default: break
         }
         guard kind != FL_VALUE_MISSING, kind != FL_VALUE_NULL else { return .unknown }
+        let verdict = present(test, raw, right, scratch)
+        if verdict == .unknown { scratch.tally.mismatches += 1 }
+        return verdict
+    }
+
+    /// Of a value that is there: unknown where it is of a kind that the test can't judge.
+    private func present(
+        _ test: UnsafePointer<Program.Test>, _ raw: fl_value, _ right: fl_value, _ scratch: MatchScratch
+    ) -> Verdict {
         let left = test.pointee.left
         let value = applied(left, raw, scratch.made.left)
         let isAttribute = left.kind == .attribute && left.function == nil

@@ -59,12 +59,16 @@ package final class Matcher: Sendable {
     /// How many filters there are.
     package var count: Int { entries.count }
 
+    /// Filters that are asked of every event: the index has nothing to find them by.
+    package var unindexedCount: Int { index?.always.count ?? count }
+
     package func makeScratch() -> MatchScratch { MatchScratch() }
 
     /// Calls `body` once with the place of each filter that is true of `record`, in no particular order.
     package func match(_ record: Record, _ scratch: MatchScratch, _ body: (Int) -> Void) {
         begin(record, scratch)
         guard let index else {
+            scratch.tally.candidates += entries.count
             for filter in 0..<entries.count where holds(filter, record, scratch) { body(filter) }
             return
         }
@@ -72,6 +76,7 @@ package final class Matcher: Sendable {
             let filter = Int(filter)
             guard scratch.seen[filter] != scratch.stamp else { return }
             scratch.seen[filter] = scratch.stamp
+            scratch.tally.candidates += 1
             if holds(filter, record, scratch) { body(filter) }
         }
     }
@@ -146,6 +151,7 @@ package final class Matcher: Sendable {
         scratch.hasData = true
         guard let dataPaths else { return }
         guard record.dataKind == UInt8(FL_DATA_JSON) else {
+            scratch.tally.opaque += 1
             scratch.values.update(repeating: fl_value(), count: dataPaths.count)
             return
         }

@@ -40,6 +40,9 @@ package final class AccessControl: Sendable {
         tokens.withLock { $0 = new }
     }
 
+    /// Whether everybody may do everything.
+    var isOpen: Bool { tokens.withLock { $0.isEmpty } }
+
     /// - Parameter name: the topic or subscriber that the path names, if it names one.
     /// - Throws: 401 without a known token, 403 with one that may not do this.
     func check(_ authorization: String?, _ need: Need, _ name: String?) throws(Problem) {

@@ -9,6 +9,8 @@ package import Events
 package protocol BrokerSurface: Sendable {
     func publishing(to topic: String) -> PublishTarget?
     func publish(_ batch: RecordBatch) async throws(Failure) -> Published
+    /// The same without a task; `then` is called from any thread.
+    func publish(_ batch: RecordBatch, then: @escaping @Sendable (Result<Published, Failure>) -> Void)
     func pull(_ subscriber: String, max: Int, wait: Duration) async throws(Failure) -> [Lease]
     func settle(_ subscriber: String, _ requests: [LeaseSettlement]) async throws(Failure) -> [LeaseResult]
     func status() async -> BrokerStatus

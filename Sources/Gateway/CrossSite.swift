@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import HTTPTypes
-import Hummingbird
 
 /// Refuses what another site's page makes a browser send. A page that somebody reads on the server's machine could
 /// otherwise pause subscribers, as loopback asks for no token.
 enum CrossSite {
-    static func check(_ request: Request) throws(Problem) {
+    static func check(_ request: HTTPRequest) throws(Problem) {
         guard request.method != .get, request.method != .head else { return }
         let isForeign =
-            if let origin = request.headers[.origin] {
-                authority(ofOrigin: origin) != (request.head.authority ?? "").lowercased()
+            if let origin = request.headerFields[.origin] {
+                authority(ofOrigin: origin) != (request.authority ?? "").lowercased()
             } else {
-                request.headers[.secFetchSite] == "cross-site"
+                request.headerFields[.secFetchSite] == "cross-site"
             }
         guard isForeign else { return }
         throw Problem(
             .forbidden, type: "cross-site", title: "Forbidden",
             detail:
-                "the request was sent by a page of another site (\(request.headers[.origin]?.prefix(200) ?? "unknown")); "
+                "the request was sent by a page of another site (\(request.headerFields[.origin]?.prefix(200) ?? "unknown")); "
                 + "programs that are no browser leave the Origin header out")
     }
 

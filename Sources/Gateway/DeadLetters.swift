@@ -88,7 +88,7 @@ struct DeadLetters: Sendable {
         let request = try await exchange.object()
         try request.allow(Self.selectors.union(["canary", "keepGoing", "rate"]))
         var options = RedriveRun.Options(
-            isCanary: request["canary"] == .boolean(true), keepsGoing: request["keepGoing"] == .boolean(true))
+            isCanary: try request.boolean("canary"), keepsGoing: try request.boolean("keepGoing"))
         if let text = try request.string("rate") {
             guard let rate = Rate(text: text) else {
                 throw Problem.malformed("\"rate\" is \"\(text)\"; write a number per unit, such as 50/s or 600/m")
@@ -125,8 +125,8 @@ struct DeadLetters: Sendable {
         let filter = DeadLetterFilter(
             subscriber: try request.string("subscriber"), topic: try request.string("topic"),
             group: try request.string("group"))
-        let all = request["all"] == .boolean(true)
-        let ids = request["ids"] == nil ? nil : try request.array("ids").map(Self.id)
+        let all = try request.boolean("all")
+        let ids = request["ids", default: .null] == .null ? nil : try request.array("ids").map(Self.id)
         guard [filter != DeadLetterFilter(), all, ids != nil].count(where: { $0 }) == 1 else {
             throw Problem.malformed(
                 "say which: {\"ids\":[…]}, {\"all\":true}, or one or more of \"subscriber\", \"topic\" and \"group\"")

@@ -121,11 +121,11 @@ extension [String: JSONValue] {
         }
     }
 
-    /// False where it is missing.
-    func flag(_ name: String) throws -> Bool {
+    /// False where it isn't given.
+    func boolean(_ name: String) throws -> Bool {
         switch self[name] {
         case nil, .null: return false
-        case .boolean(let value)?: return value
+        case .boolean(let value): return value
         default: throw Problem.malformed("member \"\(name)\" must be true or false")
         }
     }
@@ -152,7 +152,7 @@ extension Response {
     }
 
     static func json(_ status: HTTPResponse.Status = .ok, _ body: (inout JSONWriter) -> Void) -> Response {
-        json(status, JSONWriter.object(body))
+        Answer.json(status, body).response
     }
 
     static func text(_ status: HTTPResponse.Status = .ok, _ text: String, type: String = "text/plain; charset=utf-8")

@@ -21,20 +21,25 @@ package final class Gateway: Service, CustomStringConvertible {
         package var version: String
         /// nil serves plain HTTP.
         package var tls: TLSCredentials?
+        package var bounds: ConnectionBounds
 
         package init(
-            host: String = "127.0.0.1", port: Int = 8080, version: String = "dev", tls: TLSCredentials? = nil
+            host: String = "127.0.0.1", port: Int = 8080, version: String = "dev", tls: TLSCredentials? = nil,
+            bounds: ConnectionBounds = ConnectionBounds()
         ) {
             self.host = host
             self.port = port
             self.version = version
             self.tls = tls
+            self.bounds = bounds
         }
     }
 
     private let settings: Settings
     private let logger: Logger
     private let responder: GatewayResponder
+    private let guards: ConnectionGuards
+    private let publish: Publish
     private let draining = Draining()
     private let bound = BoundPort()
 
@@ -73,8 +78,10 @@ package final class Gateway: Service, CustomStringConvertible {
         self.settings = settings
         self.logger = logger
         let metrics = GatewayMetrics(factory: prometheus)
-        GatewayMetrics.describe(in: prometheus)
-        let publish = Publish(broker: broker, metrics: metrics)
+        guards = ConnectionGuards(
+            settings.bounds, host: settings.host, access: access,
+            refusals: Refusals(factory: prometheus, logger: logger))
+        publish = Publish(broker: broker, metrics: metrics)
         let pull = Pull(broker: broker)
         let tail = Tail(broker: broker)
         let dead = DeadLetters(broker: broker)
@@ -89,9 +96,11 @@ package final class Gateway: Service, CustomStringConvertible {
         let live = LiveStream(admin: admin)
         let dashboard = Dashboard()
         let health = Health(
-            draining: draining, obstacle: obstacle, prometheus: prometheus, version: settings.version)
+            draining: draining, obstacle: obstacle, prometheus: prometheus, metrics: metrics, broker: broker,
+            clock: clock, version: settings.version)
+        let description = OpenAPI.document(version: settings.version)
         let endpoints = [
-            Endpoint(.post, "/v1/topics/{topic}/events", needs: .publish, publish.publish),
+            Endpoint(.post, Publish.path, needs: .publish, publish.publish),
             Endpoint(.post, "/v1/subscribers/{name}/pull", needs: .pull, pull.pull),
             Endpoint(.post, "/v1/subscribers/{name}/settle", needs: .pull, pull.settle),
             Endpoint(.get, "/v1/subscribers/{name}/state", needs: .read, states.list),
@@ -132,10 +141,11 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.get, "/v1/events", needs: .read, search.search),
             Endpoint(.get, "/v1/events/{id}", needs: .read, lookup.event),
             Endpoint(.get, "/v1/events/{id}/why", needs: .read, lookup.why),
-            Endpoint(.get, "/metrics", needs: .read, health.metrics),
+            Endpoint(.get, "/metrics", needs: .read, health.numbers),
             Endpoint(.get, "/healthz", needs: .nothing, health.alive),
             Endpoint(.get, "/readyz", needs: .nothing, health.ready),
             Endpoint(.get, "/dashboard/{file}", needs: .nothing, dashboard.file),
+            Endpoint(.get, "/v1/openapi.json", needs: .nothing) { _ in .json(.ok, description) },
         ]
         // A browser gets the dashboard, which asks for a token itself.
         let front = Endpoint(.get, "/", needs: .nothing) { exchange in
@@ -144,7 +154,8 @@ package final class Gateway: Service, CustomStringConvertible {
             return health.front(endpoints)
         }
         responder = GatewayResponder(
-            endpoints: endpoints + [front], access: access, metrics: metrics, logger: logger)
+            endpoints: endpoints + [front], access: access, idempotency: Idempotency(clock: clock), metrics: metrics,
+            logger: logger)
     }
 
     package var description: String { "gateway" }
@@ -163,14 +174,12 @@ package final class Gateway: Service, CustomStringConvertible {
     }
 
     private var server: HTTPServerBuilder {
-        let plain = HTTPServerBuilder.http1(
-            configuration: .init(
-                additionalChannelHandlers: [ContinueHandler(bodyBytesMax: Limits.requestBytesMax)],
-                idleTimeout: Limits.connectionIdle,
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: Limits.attributeValueBytesMax * 3,
-                    maxHeaderListSize: Limits.headerBytesMax, maxHeaderFieldCount: Limits.headersMax)))
-        return settings.tls?.server(around: plain) ?? plain
+        HTTPServerBuilder { [guards, publish, responder, settings] serve in
+            let channel = GatewayChannel(responder: serve) {
+                PublishHandler(publish: publish, access: responder.access, metrics: responder.metrics)
+            }
+            return GuardedChannel(base: channel, guards: guards, tls: settings.tls)
+        }
     }
 
     /// `/readyz` says no from now on; everything else is answered as before, so that whoever sends work here goes elsewhere

@@ -55,7 +55,11 @@ final class GatewayMetrics: Sendable {
     }
 
     func rejected(batchFor topic: String, _ code: Failure.Code) {
-        let counter = cached.withLock { cached in
+        refusals(of: topic, code).increment()
+    }
+
+    private func refusals(of topic: String, _ code: Failure.Code) -> Counter {
+        cached.withLock { cached in
             let counter =
                 cached.rejected["\(topic) \(code)"]
                 ?? Counter(
@@ -64,12 +68,17 @@ final class GatewayMetrics: Sendable {
             cached.rejected["\(topic) \(code)"] = counter
             return counter
         }
-        counter.increment()
     }
 
-    static func describe(in prometheus: PrometheusMetrics) {
-        prometheus.describe("fairlead_http_requests_total", "HTTP requests answered, by route, method and status.")
-        prometheus.describe("fairlead_http_request_duration_seconds", "Time to answer an HTTP request, waits included.")
-        prometheus.describe("fairlead_publishes_rejected_total", "Publish requests refused, by topic and reason.")
+    /// Makes the counters of refusals for these topics, at 0, so that their first rise is seen as one.
+    func expectRefusals(of topics: some Sequence<String>) {
+        for topic in topics {
+            for reason in Self.reasons { _ = refusals(of: topic, reason) }
+        }
     }
+
+    /// What a request that publishes to a declared topic may be refused for.
+    private static let reasons: [Failure.Code] = [
+        .malformed, .tooLarge, .unsupportedMediaType, .overloaded, .storage,
+    ]
 }

@@ -12,6 +12,7 @@ package struct GatewayResponder: HTTPResponder {
 
     let endpoints: [Endpoint]
     let access: AccessControl
+    let idempotency: Idempotency
     let metrics: GatewayMetrics
     let logger: Logger
 
@@ -22,9 +23,9 @@ package struct GatewayResponder: HTTPResponder {
         do {
             let (endpoint, parameters) = try find(request)
             route = endpoint.path
-            try CrossSite.check(request)
+            try CrossSite.check(request.head)
             try access.check(request.headers[.authorization], endpoint.need, parameters.first)
-            response = try await endpoint.handle(Exchange(request: request, parameters: parameters))
+            response = try await idempotency.answer(Exchange(request: request, parameters: parameters), by: endpoint)
         } catch let problem as Problem {
             response = problem.response
         } catch let failure as Failure {
@@ -59,8 +60,12 @@ package struct GatewayResponder: HTTPResponder {
         let segments = path.split(separator: "/")
         let method = request.method == .head ? .get : request.method
         var allowed: [HTTPRequest.Method] = []
+        // `/v1/dead/redrive` is no dead letter, whatever the method: what a path says outright stands before what it may
+        // stand for in the table, and rules that out.
+        var isLiteral = false
         for endpoint in endpoints {
-            guard let encoded = endpoint.parameters(in: segments) else { continue }
+            guard let encoded = endpoint.parameters(in: segments), encoded.isEmpty || !isLiteral else { continue }
+            if encoded.isEmpty { isLiteral = true }
             guard endpoint.method == method else {
                 allowed.append(endpoint.method)
                 continue

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Broker
 import Events
 import HTTPTypes
 import Hummingbird
@@ -11,6 +12,9 @@ struct Health: Sendable {
     /// What keeps the server from taking work, or nil.
     let obstacle: @Sendable () async -> String?
     let prometheus: PrometheusMetrics
+    let metrics: GatewayMetrics
+    let broker: any BrokerSurface
+    let clock: any Events.Clock
     let version: String
 
     /// The process can make progress; true also while it drains.
@@ -25,8 +29,12 @@ struct Health: Sendable {
         return .text(.ok, "ready\n")
     }
 
-    func metrics(_ exchange: Exchange) async throws -> Response {
-        .text(.ok, prometheus.render(), type: PrometheusMetrics.contentType)
+    func numbers(_ exchange: Exchange) async throws -> Response {
+        let format = PrometheusMetrics.Format(accept: exchange.headers[.accept])
+        let status = await broker.status()
+        metrics.expectRefusals(of: status.topics.lazy.map(\.name).filter { !Topic.named($0).isSystem })
+        let text = prometheus.render(as: format, status: status, now: clock.now(), version: version)
+        return .text(.ok, text, type: format.contentType)
     }
 
     func front(_ endpoints: [Endpoint]) -> Response {

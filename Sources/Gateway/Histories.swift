@@ -57,7 +57,7 @@ struct Histories: Sendable {
     func beginImport(_ exchange: Exchange) async throws -> Response {
         let body = try await exchange.object()
         try body.allow(["topic", "file", "events", "first"])
-        let isFirst = try body.flag("first")
+        let isFirst = try body.boolean("first")
         guard let topic = try body.string("topic"), let file = try body.string("file"), !file.isEmpty,
             file.utf8.count <= Limits.importFileBytesMax
         else {
@@ -65,7 +65,7 @@ struct Histories: Sendable {
                 "say what for and which: {\"topic\":\"orders\",\"file\":\"a digest of the contents\",\"events\":1000}; "
                     + "\"file\" has at most \(Limits.importFileBytesMax) bytes")
         }
-        let expected = body["events"] == nil ? nil : try body.integer("events", default: 0, max: .max)
+        let expected = body["events", default: .null] == .null ? nil : try body.integer("events", default: 0, max: .max)
         let progress = try await broker.beginImport(
             exchange.parameters[0], topic: topic, file: file, expected: expected, isFirst: isFirst)
         return .json(.accepted) { progress.write(to: &$0) }

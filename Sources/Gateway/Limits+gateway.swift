@@ -33,6 +33,12 @@ extension Limits {
     /// Bytes of all headers of one request: as much as common proxies let through, twice.
     static let headerBytesMax = 64 << 10
 
+    /// Bytes of a publish request that is decoded on its connection's event loop: some hundred microseconds of work.
+    static let publishOnLoopBytesMax = 512 << 10
+
+    /// Bytes that a connection keeps for its next publish request: many connections with single events cost little.
+    static let publishBufferBytesKept = 16 << 10
+
     /// Headers of one request: every attribute of the widest event, and room for what proxies add.
     static let headersMax = 200
 

@@ -4,7 +4,6 @@ import Broker
 import Events
 import HTTPTypes
 import Hummingbird
-import NIOCore
 
 /// A refusal as it goes out: RFC 9457, `application/problem+json`. `type` is a stable word that programs may test;
 /// `detail` is for people.
@@ -65,10 +64,11 @@ struct Problem: Error {
         Problem(Failure(.malformed, detail))
     }
 
-    var response: Response {
-        var fields = headers
-        fields[.contentType] = "application/problem+json"
-        let body = JSONWriter.object { json in
+    static let contentType = "application/problem+json"
+
+    /// The body.
+    var document: [UInt8] {
+        JSONWriter.object { json in
             json.field("type", "urn:fairlead:problem:\(type)")
             json.field("title", title)
             json.field("status", status.code)
@@ -89,6 +89,13 @@ struct Problem: Error {
                 }
             }
         }
-        return Response(status: status, headers: fields, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+    }
+
+    var response: Response { answer.response }
+
+    var answer: Answer {
+        var fields = headers
+        fields[.contentType] = Self.contentType
+        return Answer(status: status, headers: fields, body: document)
     }
 }

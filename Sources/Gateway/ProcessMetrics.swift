@@ -5,11 +5,11 @@ import Glibc
 
 /// The process as the system sees it, read from `/proc` (proc(5)) when asked; what can't be read is left out.
 enum ProcessMetrics {
-    static func render() -> String {
+    static func render(as format: PrometheusMetrics.Format = .prometheus) -> String {
         var text = ""
         func metric(_ name: String, _ kind: String, _ help: String, _ value: Double?) {
             guard let value else { return }
-            text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n\(name) \(PrometheusMetrics.number(value))\n"
+            text += format.heading(name, kind, help) + "\(name) \(PrometheusMetrics.number(value))\n"
         }
         metric("process_cpu_seconds_total", "counter", "User and system time spent, in seconds.", cpuSeconds())
         metric("process_max_fds", "gauge", "Most file descriptors that may be open.", maximumDescriptors())

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import Broker
 package import CoreMetrics
-import Events
+package import Events
 import Synchronization
 
 /// Keeps what the program counts through swift-metrics, and renders it as Prometheus text (format 0.0.4,
@@ -10,7 +11,38 @@ import Synchronization
 /// Names and label names are made of what Prometheus allows; counters end in `_total`, timers in `_seconds`. A metric
 /// keeps the kind that it was made with first; one of another kind under its name is counted and not shown.
 package final class PrometheusMetrics: MetricsFactory {
-    package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
+    package enum Format: Sendable {
+        case prometheus
+        /// https://prometheus.io/docs/specs/om/open_metrics_spec/: counters are declared without `_total`, bounds are
+        /// written as floating-point numbers, and the end is marked.
+        case openMetrics
+
+        /// What a scraper asks for by its `Accept` header.
+        package init(accept: String?) {
+            self = accept?.lowercased().contains("application/openmetrics-text") ?? false ? .openMetrics : .prometheus
+        }
+
+        package var contentType: String {
+            switch self {
+            case .prometheus: "text/plain; version=0.0.4; charset=utf-8"
+            case .openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            }
+        }
+
+        func declared(_ name: String, _ kind: String) -> String {
+            self == .openMetrics && kind == "counter" && name.hasSuffix("_total") ? String(name.dropLast(6)) : name
+        }
+
+        func bound(_ value: Double) -> String {
+            self == .openMetrics ? "\(value)" : PrometheusMetrics.number(value)
+        }
+
+        /// The two lines before a metric's samples.
+        func heading(_ name: String, _ kind: String, _ help: String) -> String {
+            let name = declared(name, kind)
+            return "# HELP \(name) \(PrometheusMetrics.escapedHelp(help))\n# TYPE \(name) \(kind)\n"
+        }
+    }
 
     /// Seconds: those of OpenTelemetry's messaging metrics, and finer ones for what stays in memory.
     package static let secondsBuckets: [Double] = [
@@ -102,15 +134,22 @@ package final class PrometheusMetrics: MetricsFactory {
     }
 
     /// Everything, sorted by name and labels, with the process's own numbers.
-    package func render() -> String {
+    ///
+    /// - Parameter status: what the broker says of topics and subscribers; shown as of `now`.
+    package func render(
+        as format: Format = .prometheus, status: BrokerStatus? = nil, now: Timestamp = .distantPast,
+        version: String = ""
+    ) -> String {
         let (families, help) = state.withLock { ($0.families, $0.help) }
         var text = ""
         for (name, family) in families.sorted(by: { $0.key < $1.key }) where !family.series.isEmpty {
-            text += "# HELP \(name) \(Self.escapedHelp(help[name] ?? Self.words(name)))\n"
-            text += "# TYPE \(name) \(family.kind.rawValue)\n"
-            for (_, series) in family.series.sorted(by: { $0.key < $1.key }) { series.render(to: &text) }
+            text += format.heading(
+                name, family.kind.rawValue, help[name] ?? MetricHelp.texts[name] ?? Self.words(name))
+            for (_, series) in family.series.sorted(by: { $0.key < $1.key }) { series.render(as: format, to: &text) }
         }
-        text += ProcessMetrics.render()
+        if let status { text += StatusMetrics.render(status, now: now, version: version, as: format) }
+        text += ProcessMetrics.render(as: format)
+        if format == .openMetrics { text += "# EOF\n" }
         return text
     }
 
@@ -128,7 +167,7 @@ package final class PrometheusMetrics: MetricsFactory {
         return name.hasSuffix(suffix) ? name : name + suffix
     }
 
-    private static func labels(_ dimensions: [(String, String)]) -> String {
+    static func labels(_ dimensions: [(String, String)]) -> String {
         dimensions.map { name, value in
             let name = self.name(name).replacing(":", with: "_")
             return "\(name)=\"\(escapedLabel(value))\""
@@ -139,7 +178,7 @@ package final class PrometheusMetrics: MetricsFactory {
         escapedHelp(value).replacing("\"", with: "\\\"")
     }
 
-    private static func escapedHelp(_ value: String) -> String {
+    fileprivate static func escapedHelp(_ value: String) -> String {
         value.replacing("\\", with: "\\\\").replacing("\n", with: "\\n")
     }
 
@@ -157,7 +196,7 @@ package final class PrometheusMetrics: MetricsFactory {
 }
 
 /// One line, or one histogram: a name with its labels.
-private final class Series: CounterHandler, MeterHandler, RecorderHandler, TimerHandler {
+private final class Series: CounterHandler, MeterHandler, RecorderHandler, TimerHandler, RepeatedTiming {
     let name: String
     let labels: String
     private let buckets: [Double]
@@ -196,22 +235,26 @@ private final class Series: CounterHandler, MeterHandler, RecorderHandler, Timer
     func decrement(by amount: Double) { value.withLock { $0.fraction -= amount } }
 
     func record(_ amount: Int64) { record(Double(amount)) }
-    func record(_ amount: Double) {
+    func record(_ amount: Double) { record(amount, times: 1) }
+
+    private func record(_ amount: Double, times: Int64) {
         guard !buckets.isEmpty else {
             set(amount)
             return
         }
         let bucket = buckets.firstIndex { amount <= $0 } ?? buckets.count
         value.withLock { value in
-            value.counts[bucket] += 1
-            value.count += 1
-            value.fraction += amount
+            value.counts[bucket] += times
+            value.count += times
+            value.fraction += amount * Double(times)
         }
     }
 
-    func recordNanoseconds(_ duration: Int64) { record(Double(duration) / 1e9) }
+    func recordNanoseconds(_ duration: Int64) { record(nanoseconds: duration, times: 1) }
 
-    func render(to text: inout String) {
+    func record(nanoseconds: Int64, times: Int) { record(Double(nanoseconds) / 1e9, times: Int64(times)) }
+
+    func render(as format: PrometheusMetrics.Format, to text: inout String) {
         let value = value.withLock { $0 }
         guard !buckets.isEmpty else {
             let number =
@@ -225,7 +268,7 @@ private final class Series: CounterHandler, MeterHandler, RecorderHandler, Timer
         var sum: Int64 = 0
         for (at, count) in value.counts.enumerated() {
             sum += count
-            let bound = at < buckets.count ? PrometheusMetrics.number(buckets[at]) : "+Inf"
+            let bound = at < buckets.count ? format.bound(buckets[at]) : "+Inf"
             text += line("_bucket", "le=\"\(bound)\"", String(sum))
         }
         text += line("_sum", "", PrometheusMetrics.number(value.fraction))

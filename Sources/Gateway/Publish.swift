@@ -8,6 +8,8 @@ import Hummingbird
 /// The first of the five verbs: a request's events are decoded, checked and handed to the broker. The answer is 202
 /// once they are on disk; until then nothing is accepted, and of a batch with one bad event nothing ever is.
 struct Publish: Sendable {
+    static let path = "/v1/topics/{topic}/events"
+
     let broker: any BrokerSurface
     let metrics: GatewayMetrics
 
@@ -15,23 +17,47 @@ struct Publish: Sendable {
         let name = exchange.parameters[0]
         guard let target = broker.publishing(to: name) else { throw Problem.unknownTopic(name) }
         do {
-            let request = try Self.request(exchange)
+            var request = Self.request(exchange.headers)
+            try Self.read(exchange, into: &request)
             let body = try await exchange.body(upTo: Limits.requestBytesMax)
-            let decoder = EventDecoder(topic: target.topic, key: target.key)
-            let batch = try body.withBytes { (bytes) throws(Failure) in try decoder.decode(bytes, request) }
-            let published = try await append(batch)
-            return Self.answer(published)
+            let batch = try Self.decode(body, request, for: target)
+            return Self.answer(batch.count == 0 ? nil : try await broker.publish(batch)).response
         } catch let failure as Failure {
             metrics.rejected(batchFor: name, failure.code)
             throw failure
         }
     }
 
-    private func append(_ batch: RecordBatch) async throws(Failure) -> Published? {
-        batch.count == 0 ? nil : try await broker.publish(batch)
+    /// The same for a request that is whole, without a task: `then` has the answer, from any thread.
+    func publish(
+        to name: String, _ headers: HTTPFields, _ body: borrowing PaddedBytes, then: @escaping @Sendable (Answer) -> Void
+    ) {
+        guard let target = broker.publishing(to: name) else { return then(Problem.unknownTopic(name).answer) }
+        do {
+            let batch = try Self.decode(body, Self.request(headers), for: target)
+            guard batch.count > 0 else { return then(Self.answer(nil)) }
+            broker.publish(batch) { [metrics] result in
+                switch result {
+                case .success(let published): then(Self.answer(published))
+                case .failure(let failure):
+                    metrics.rejected(batchFor: name, failure.code)
+                    then(Problem(failure).answer)
+                }
+            }
+        } catch {
+            metrics.rejected(batchFor: name, error.code)
+            then(Problem(error).answer)
+        }
     }
 
-    private static func answer(_ published: Published?) -> Response {
+    private static func decode(
+        _ body: borrowing PaddedBytes, _ request: EventRequest, for target: PublishTarget
+    ) throws(Failure) -> RecordBatch {
+        let decoder = EventDecoder(topic: target.topic, key: target.key)
+        return try body.withBytes { (bytes) throws(Failure) in try decoder.decode(bytes, request) }
+    }
+
+    private static func answer(_ published: Published?) -> Answer {
         .json(.accepted) { json in
             json.field("accepted", published?.accepted ?? 0)
             json.field("first", ifPresent: published?.first)
@@ -40,20 +66,23 @@ struct Publish: Sendable {
         }
     }
 
-    /// What the headers and the query say about the events.
-    private static func request(_ exchange: Exchange) throws -> EventRequest {
-        var request = EventRequest(contentType: exchange.headers[.contentType])
-        for field in exchange.headers where field.name.canonicalName.hasPrefix("ce-") {
+    /// What the headers say about the events.
+    private static func request(_ headers: HTTPFields) -> EventRequest {
+        var request = EventRequest(contentType: headers[.contentType])
+        for field in headers where field.name.canonicalName.hasPrefix("ce-") {
             request.attributes.append((String(field.name.canonicalName.dropFirst(3)), field.value))
         }
-        if exchange.request.uri.query != nil {
-            request.type = try exchange.query("type")
-            request.source = try exchange.query("source")
-            request.subject = try exchange.query("subject")
-            for name in ScheduleAttribute.allCases {
-                if let value = try exchange.query(name.rawValue) { request.schedule.append((name, value)) }
-            }
-        }
         return request
+    }
+
+    /// What the query says about them.
+    private static func read(_ exchange: Exchange, into request: inout EventRequest) throws {
+        guard exchange.request.uri.query != nil else { return }
+        request.type = try exchange.query("type")
+        request.source = try exchange.query("source")
+        request.subject = try exchange.query("subject")
+        for name in ScheduleAttribute.allCases {
+            if let value = try exchange.query(name.rawValue) { request.schedule.append((name, value)) }
+        }
     }
 }

@@ -14,16 +14,16 @@ struct Reloads: Sendable {
     func reload(_ exchange: Exchange) async throws -> Response {
         let request = try await exchange.object()
         try request.allow(["wait", "force"])
-        let force = try request.flag("force")
+        let force = try request.boolean("force")
         return try Self.response(to: await reload(try Self.wait(request), force))
     }
 
     func rollback(_ exchange: Exchange) async throws -> Response {
         let request = try await exchange.object()
         try request.allow(["generation", "wait"])
-        let generation =
-            request["generation"] == nil ? nil : try request.integer("generation", default: 1, max: .max)
-        return try Self.response(to: await rollback(generation, try Self.wait(request)))
+        // 0 can't be written.
+        let generation = try request.integer("generation", default: 0, max: .max)
+        return try Self.response(to: await rollback(generation == 0 ? nil : generation, try Self.wait(request)))
     }
 
     private static func wait(_ request: [String: JSONValue]) throws -> Duration? {

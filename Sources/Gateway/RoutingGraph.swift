@@ -2,7 +2,6 @@
 
 import Events
 import Filtering
-import Foundation
 import Hummingbird
 package import Routes
 
@@ -65,7 +64,7 @@ struct RoutingGraph: Sendable {
             write(batch, to: &json)
         case .push(let push):
             json.field("method", "push")
-            json.field("target", address(push.url))
+            json.field("target", push.shownURL)
             write(push.batch, to: &json)
         case .pull(let lease):
             json.field("method", "pull")
@@ -87,15 +86,5 @@ struct RoutingGraph: Sendable {
             json.field("count", batch.count)
             json.field("every", DurationText.format(batch.every))
         }
-    }
-
-    /// Without what may be secret in an address: who asks, and the query.
-    private static func address(_ url: String) -> String {
-        guard var parts = URLComponents(string: url) else { return "" }
-        parts.user = nil
-        parts.password = nil
-        parts.query = nil
-        parts.fragment = nil
-        return parts.string ?? ""
     }
 }

@@ -52,6 +52,7 @@ struct WebhookRequest: Sendable {
         let timestamp = now.milliseconds / 1_000
         var (headers, body) = content(deliveries)
         headers += self.headers
+        headers += traceContext(deliveries)
         headers.append(("user-agent", "fairlead"))
         headers.append(("webhook-id", id))
         headers.append(("webhook-timestamp", String(timestamp)))
@@ -61,6 +62,17 @@ struct WebhookRequest: Sendable {
         }
         if let origin { headers.append(("webhook-request-origin", origin)) }
         return request("POST", headers, body)
+    }
+
+    /// The event's own trace context (CloudEvents distributed tracing extension), as W3C Trace Context wants it: what receives
+    /// it goes on with the publisher's trace. A batch has as many traces as events, and says so only in their attributes.
+    private func traceContext(_ deliveries: [Delivery]) -> [(name: String, value: String)] {
+        guard !isBatched, let parent = deliveries[0].record.attribute("traceparent") else { return [] }
+        var context = [(name: "traceparent", value: parent)]
+        if let state = deliveries[0].record.attribute("tracestate") { context.append(("tracestate", state)) }
+        return context.filter { field in
+            field.value.utf8.allSatisfy { (0x20..<0x7F).contains($0) } && !headers.contains { $0.name == field.name }
+        }
     }
 
     private func content(_ deliveries: [Delivery]) -> (headers: [(name: String, value: String)], body: [UInt8]) {

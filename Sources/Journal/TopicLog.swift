@@ -3,6 +3,7 @@
 import CFairlead
 import Events
 import Logging
+import Metrics
 import Synchronization
 
 #if canImport(Glibc)
@@ -85,6 +86,7 @@ final class TopicLog: @unchecked Sendable {
     let open = Mutex<[OpenSegment]>([])
     let retention = Mutex<(age: Duration?, bytes: Int?)>((nil, nil))
     let syncInterval = Mutex<Duration?>(nil)
+    private let syncDuration = Metrics.Timer(label: "fairlead_fsync_duration_seconds")
     // Owned by the writing thread.
     var writer: Writer
 
@@ -218,8 +220,10 @@ final class TopicLog: @unchecked Sendable {
     /// Makes what was written durable. After it has thrown, the topic takes no more until it is reopened.
     func sync() throws(StorageError) {
         guard writer.syncedPosition < writer.position else { return }
+        let began = ContinuousClock.now
         do {
             try writer.file.sync()
+            syncDuration.record(duration: .now - began)
         } catch {
             writer.failure = error
             throw error

@@ -97,19 +97,12 @@ extension Resolver {
 
     /// Without tokens, whoever reaches the server may do everything; that is for this machine only.
     func refuseOpenListening(_ checked: [Checked]) {
-        guard !table.server.insecure, !Self.isLoopback(table.server.host),
+        guard !table.server.insecure, !HostName.isLoopback(table.server.host),
             let entry = checked.first(where: { $0.keyword.name == "listen" })
         else { return }
         diagnostics.error(
             .unprotected, "anybody who reaches \(table.server.host) may publish, pull and administer",
             hint: "declare a token, listen on 127.0.0.1, or write at the top level: insecure yes",
             in: entry.statement.source, entry.values[0].range)
-    }
-
-    /// 127.0.0.0/8, ::1 and localhost (RFC 1122 3.2.1.3, RFC 4291 2.5.3, RFC 6761 6.3).
-    static func isLoopback(_ host: String) -> Bool {
-        if host == "::1" || host.lowercased() == "localhost" { return true }
-        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
     }
 }

@@ -159,11 +159,22 @@ extension PluginRunner {
                 now: services.clock.now())
             if let refusal { return .error("ctx.publish: \(refusal.message)") }
         }
+        inheritTrace(call, &event)
         if event["time"] == nil {
             event.attributes.append(.init("time", .string(services.clock.now().rfc3339)))
         }
         call.publish(Publication(topic: topic, event: event))
         return .values([])
+    }
+
+    /// What a handler publishes belongs to the trace of the event that it handles, unless it names another. Of a batch no one
+    /// event is the cause.
+    private func inheritTrace(_ call: PluginCall, _ event: inout Event) {
+        guard call.deliveries.count == 1, event["traceparent"] == nil, event["tracestate"] == nil,
+            let record = call.deliveries.first?.record, let parent = record.attribute("traceparent")
+        else { return }
+        event.attributes.append(.init("traceparent", .string(parent)))
+        if let state = record.attribute("tracestate") { event.attributes.append(.init("tracestate", .string(state))) }
     }
 
     private func addAttribute(_ name: String, _ value: PackedValue, to event: inout Event) -> String? {

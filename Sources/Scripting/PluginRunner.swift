@@ -316,7 +316,12 @@ final class PluginRunner: @unchecked Sendable {
         }
         for index in 0..<report.log_count {
             let log = report.logs[index]
-            if let arguments = PackedValue(bytes(log.arguments))?.items { write(log.level, arguments) }
+            guard let arguments = PackedValue(bytes(log.arguments))?.items else { continue }
+            // A call that Swift knows of brings its deliveries along; any other is about one event, at the place it names.
+            let call = fresh ?? calls[log.task]
+            let place = Int(truncatingIfNeeded: log.tag)
+            let about = call?.deliveries ?? (deliveries.indices.contains(place) ? [deliveries[place]] : [])
+            write(log.level, arguments, about)
         }
         for index in 0..<report.end_count {
             let end = report.ends[index]
@@ -466,7 +471,7 @@ final class PluginRunner: @unchecked Sendable {
         }
     }
 
-    private func write(_ level: UInt8, _ arguments: [PackedValue]) {
+    private func write(_ level: UInt8, _ arguments: [PackedValue], _ deliveries: [Delivery]) {
         let message = redact(arguments.first?.text ?? "")
         if Int(level) == FL_LOG_METRIC {
             return services.metric(binding.subscriber, message, arguments.last?.double ?? 1)
@@ -474,6 +479,10 @@ final class PluginRunner: @unchecked Sendable {
         var metadata: Logger.Metadata = ["subscriber": "\(binding.subscriber)"]
         for (key, value) in (arguments.count > 1 ? arguments[1].pairs : nil) ?? [] {
             metadata[key] = .string(redact(value.shown))
+        }
+        if deliveries.count == 1 {
+            metadata["event.id"] = "\(deliveries[0].record.id)"
+            metadata["attempt"] = "\(deliveries[0].attempt)"
         }
         let levels: [Logger.Level] = [.debug, .info, .warning, .error]
         services.logger.log(level: levels[Int(level)], "\(message)", metadata: metadata)

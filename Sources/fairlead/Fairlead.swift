@@ -19,7 +19,7 @@ struct Fairlead: AsyncParsableCommand {
             Serve.self, Check.self, Fmt.self, Test.self, Explain.self, Run.self, Plugin.self, Plan.self, Rehearse.self,
             Reload.self, Rollback.self,
             Publish.self, Pull.self, Tail.self, Status.self, Why.self, Generations.self,
-            Dead.self, State.self,
+            Dead.self, State.self, OpenAPICommand.self, AsyncAPICommand.self,
             Replay.self, Import.self, Pause.self, Resume.self, Forget.self, Verify.self, Doctor.self, Sink.self,
             Bench.self,
         ])

@@ -47,11 +47,11 @@ struct LineLogHandler: LogHandler {
     }
 
     private func json(_ event: LogEvent, _ metadata: Logger.Metadata) -> String {
-        var object: [String: String] = [
-            "time": Date().formatted(.iso8601.dateTimeSeparator(.standard).time(includingFractionalSeconds: true)),
-            "level": "\(event.level)", "message": "\(event.message)",
-        ]
-        for (key, value) in metadata { object[key] = "\(value)" }
+        // The entry's own fields come last: a plugin's field of the same name doesn't hide them.
+        var object = metadata.mapValues { "\($0)" }
+        object["time"] = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+        object["level"] = "\(event.level)"
+        object["message"] = "\(event.message)"
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         // A dictionary of strings can't fail to encode.

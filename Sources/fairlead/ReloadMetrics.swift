@@ -18,15 +18,6 @@ struct ReloadMetrics: Sendable {
         for counter in results.values { counter.increment(by: 0) }
     }
 
-    static func describe(in prometheus: PrometheusMetrics) {
-        prometheus.describe("fairlead_config_generation", "Number of the running generation.")
-        prometheus.describe("fairlead_config_reload_total", "Reloads and rollbacks, by what they ended in.")
-        prometheus.describe(
-            "fairlead_config_last_reload_success", "1 where the last reload or rollback was applied, else 0.")
-        prometheus.describe(
-            "fairlead_config_last_reload_success_timestamp_seconds", "When the running generation took over.")
-    }
-
     func started(at time: Timestamp) {
         lastSuccess.record(1)
         lastSuccessTime.record(Double(time.milliseconds) / 1_000)

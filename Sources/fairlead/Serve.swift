@@ -54,7 +54,6 @@ struct Serve: AsyncParsableCommand {
         LoggingSystem.bootstrap { _ in LineLogHandler(format: format, logLevel: level) }
         let notifier = try Self.unwrap { () throws(SystemdNotifier.Refused) in try SystemdNotifier() }
         let prometheus = PrometheusMetrics()
-        ReloadMetrics.describe(in: prometheus)
         MetricsSystem.bootstrap(prometheus)
         let log = Logger(label: "fairlead")
         let clock = SteadyClock { behind in
@@ -115,8 +114,8 @@ struct Serve: AsyncParsableCommand {
             config: config, host: host, sender: sender, clock: wall, ledger: storage.ledger)
         let access = AccessControl()
         let server = Server(
-            builder: builder, broker: broker, mail: mail, access: access, ledger: storage.ledger, clock: wall,
-            log: log)
+            builder: builder, broker: broker, mail: mail, access: access, tls: credentials, ledger: storage.ledger,
+            clock: wall, log: log)
         do {
             try await server.start()
         } catch let refusal as GenerationBuilder.Refusal {

@@ -15,6 +15,7 @@ actor Server {
     let broker: Broker
     private let mail: CurrentMail
     private let access: AccessControl
+    private let tls: TLSCredentials?
     let ledger: Ledger
     let clock: any Events.Clock
     let log: Logger
@@ -27,13 +28,14 @@ actor Server {
     var tables: [Int: RouteTable] = [:]
 
     init(
-        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, ledger: Ledger,
-        clock: any Events.Clock, log: Logger
+        builder: GenerationBuilder, broker: Broker, mail: CurrentMail, access: AccessControl, tls: TLSCredentials?,
+        ledger: Ledger, clock: any Events.Clock, log: Logger
     ) {
         self.builder = builder
         self.broker = broker
         self.mail = mail
         self.access = access
+        self.tls = tls
         self.ledger = ledger
         self.clock = clock
         self.log = log
@@ -103,7 +105,7 @@ actor Server {
         let number = before.generation.number + 1
         var stored: StoredConfig?
         if case .rollback(let wanted) = request.kind { stored = try await storedConfig(of: wanted) }
-        let candidate: GenerationBuilder.Candidate
+        var candidate: GenerationBuilder.Candidate
         let standing = request.force ? [:] : standing
         switch await build(number, beside: before, from: stored, standing, until: deadline) {
         case .success(let built): candidate = built
@@ -123,11 +125,20 @@ actor Server {
                 : .restartNeeded(diagnostics: diff.restartOnly)
         }
         for warning in candidate.warnings { log.warning("\(warning)") }
+        let pair: TLSCredentials.Pair?
+        do {
+            let tls = tls
+            pair = try await broker.blocking { () throws(Failure) in try tls?.read() }
+        } catch {
+            await builder.discard(candidate, keeping: before)
+            throw error
+        }
         await beginProbations(in: &candidate, after: before)
         let changes = describe(candidate.generation, after: before.generation) + remarks(on: candidate)
         let generation = try await takeOver(
             candidate, after: before, trigger: request.trigger, changes: changes, origin: stored?.generation)
         isApplied = true
+        if let tls, let pair, tls.use(pair) { log.notice("New connections get the new certificate") }
         if let stored {
             let onDisk = await builder.hashOnDisk()
             config.differsFromDisk = onDisk != generation.hash

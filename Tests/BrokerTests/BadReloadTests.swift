@@ -5,6 +5,7 @@ import Foundation
 import Ledger
 import Routes
 import Synchronization
+import Simulation
 import Testing
 
 @testable import Broker

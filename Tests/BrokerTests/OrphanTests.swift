@@ -5,6 +5,7 @@ import Foundation
 import Journal
 import Ledger
 import Routes
+import Simulation
 import Testing
 
 @testable import Broker

@@ -3,6 +3,7 @@
 import Events
 import Ledger
 import Routes
+import Simulation
 import Testing
 
 @testable import Broker
@@ -86,7 +87,7 @@ struct RedriveTests {
     }
 
     @Test func whatARunSendsIsReadInOneGo() throws {
-        let simulation = BrokerSimulation(seed: 1, table: PromiseTests.table, failure: 0)
+        let simulation = BrokerSimulation(seed: 1, table: SimulatedTables.table, failure: 0)
         let letters = Array(Int64(1)...400)
         _ = simulation.core.beginRedrive(letters, .init())
         #expect(simulation.run(allowFailures: false))

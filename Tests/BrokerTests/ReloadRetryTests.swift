@@ -2,6 +2,7 @@
 
 import Broker
 import Events
+import Simulation
 import Testing
 
 /// What a reload leaves as it is: retries that wait, with their attempts and their times.

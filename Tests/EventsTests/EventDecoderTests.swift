@@ -49,6 +49,9 @@ struct EventDecoderTests {
     @Test(arguments: structuredVectors)
     func structuredModeReadsOrRefuses(_ vector: EventVector) { check(vector) }
 
+    @Test(arguments: typeVectors)
+    func theJSONFormatsTypesAreReadOrRefused(_ vector: EventVector) { check(vector) }
+
     @Test(arguments: batchVectors)
     func batchModeReadsOrRefuses(_ vector: EventVector) { check(vector) }
 

@@ -256,4 +256,64 @@ let binaryVectors: [EventVector] = [
     EventVector(
         "structured wins over headers", structured, headers: least, event(#""subject":"body""#),
         expected([("subject", .string("body"))])),
+    EventVector(
+        "hexadecimal in both cases", nil, headers: least + [("x", "%c3%BC%C3%bc")], "",
+        expected([("x", .string("üü"))])),
+    EventVector(
+        "what need not be encoded and is", nil, headers: least + [("x", "%7E%21%2F")], "",
+        expected([("x", .string("~!/"))])),
+    EventVector("half a code point", nil, headers: least + [("x", "%E2%82")], "", .refused(.malformed, "isn't UTF-8")),
+    EventVector("a surrogate", nil, headers: least + [("x", "%ED%A0%80")], "", .refused(.malformed, "isn't UTF-8")),
+    EventVector(
+        "one hexadecimal digit", nil, headers: least + [("x", "%4")], "", .refused(.malformed, "sent as %25")),
+    EventVector(
+        "a control character that was encoded", nil, headers: least + [("x", "a%0Ab")], "",
+        .refused(.malformed, "has a control character or noncharacter at byte 1")),
+    EventVector(
+        "an empty id", nil, headers: least.map { $0.0 == "id" ? ("id", "") : $0 }, "",
+        .refused(.malformed, #"attribute "id" is empty"#)),
+    EventVector(
+        "an extension that is empty", nil, headers: least + [("x", "")], "", expected([("x", .string(""))])),
+    EventVector(
+        "true and 5 in headers are text", nil, headers: least + [("b", "true"), ("n", "5")], "",
+        expected([("b", .string("true")), ("n", .string("5"))])),
+    EventVector(
+        "a trace is carried as it came", nil,
+        headers: least + [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")], "",
+        expected([("traceparent", .string("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))])),
+    EventVector(
+        "a suffix of JSON in capitals", "Application/Vnd.Shop+JSON", headers: least, "[1]",
+        expected([("datacontenttype", .string("Application/Vnd.Shop+JSON"))], json("[1]"))),
+    EventVector(
+        "a name in capitals", nil, headers: least + [("Order", "1")], "",
+        .refused(.malformed, "isn't an attribute name")),
+]
+
+/// What the JSON format says of types, beside ``structuredVectors``.
+let typeVectors: [EventVector] = [
+    EventVector(
+        "the least integer's neighbour", structured, event(#""x":-2147483649"#),
+        .refused(.malformed, #"extension "x" is -2147483649"#)),
+    EventVector("an exponent", structured, event(#""x":1e2"#), .refused(.malformed, #"extension "x" is 1e2"#)),
+    EventVector("an array", structured, event(#""x":[1]"#), .refused(.malformed, "is an object or array")),
+    EventVector(
+        "a boolean as subject", structured, event(#""subject":true"#),
+        .refused(.malformed, "must be a string, not true")),
+    EventVector("a number as base64", structured, event(#""data_base64":1"#), .refused(.malformed, "isn't base64")),
+    EventVector(
+        "base64 without padding", structured, event(#""data_base64":"AA""#), .refused(.malformed, "isn't base64")),
+    EventVector("no bytes in base64", structured, event(#""data_base64":"""#), expected([], .binary([]))),
+    EventVector(
+        "base64 of JSON stays bytes", structured, event(#""datacontenttype":"application/json","data_base64":"e30=""#),
+        expected([("datacontenttype", .string("application/json"))], .binary([0x7B, 0x7D]))),
+    EventVector(
+        "null beside data", structured, event(#""data":1,"data_base64":null"#), expected([], json("1"))),
+    EventVector("false is data", structured, event(#""data":false"#), expected([], json("false"))),
+    EventVector(
+        "a large number in data is kept", structured, event(#""data":12345678901234567890.10"#),
+        expected([], json("12345678901234567890.10"))),
+    EventVector(
+        "a long name", structured, event(#""averylongextensionnamethatpassestwenty":"1""#),
+        expected([("averylongextensionnamethatpassestwenty", .string("1"))])),
+    EventVector("an empty name", structured, event(#""":"1""#), .refused(.malformed, "isn't an attribute name")),
 ]

@@ -43,7 +43,7 @@ struct ConnectionTests {
     }
 
     static let head =
-        "POST /v1/topics/orders/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "POST /v1/topics/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
     @Test func whoWaitsToBeAskedForTheBodyIsAsked() async throws {
         let broker = FakeBroker()
@@ -84,7 +84,7 @@ struct ConnectionTests {
         let broker = FakeBroker()
         let request = Self.head + "Content-Length: 2\r\n\r\n{}"
         let answer = try await Self.talk(
-            broker, [(request, "\"duplicates\":0}"), ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "ok\n")])
+            broker, [(request, "\"duplicates\":0}"), ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "ok\n")])
         #expect(answer.contains("HTTP/1.1 200 OK"))
         #expect(broker.with { $0.published.count } == 1)
     }

@@ -154,6 +154,15 @@ struct DeadLetterTests {
         #expect(broker.with { $0.redrives.isEmpty })
     }
 
+    @Test(arguments: [#"{"all":true,"canary":"yes"}"#, #"{"all":1}"#, #"{"ids":[1],"keepGoing":0}"#])
+    func aFlagThatIsNoneIsRefusedAndNotIgnored(_ body: String) async throws {
+        let broker = FakeBroker()
+        let response = try await RoutesTests.call(broker, .post, "/v1/dead/redrive", body)
+        #expect(response.status == .badRequest)
+        #expect(response.body.contains("must be true or false"))
+        #expect(broker.with { $0.redrives.isEmpty })
+    }
+
     @Test func aRateThatIsNoneIsRefused() async throws {
         let response = try await RoutesTests.call(
             FakeBroker(), .post, "/v1/dead/redrive", #"{"all":true,"rate":"fast"}"#)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Events
+import Foundation
 import Gateway
 import Hummingbird
 import Logging
@@ -72,12 +73,20 @@ final class FakeBroker: BrokerSurface {
     }
 
     func publish(_ batch: RecordBatch) async throws(Failure) -> Published {
-        let (failure, publication) = state.withLock { state in
+        try record(batch).get()
+    }
+
+    func publish(_ batch: RecordBatch, then: @escaping @Sendable (Result<Published, Failure>) -> Void) {
+        let result = record(batch)
+        // As from the disk's thread.
+        Thread.detachNewThread { then(result) }
+    }
+
+    private func record(_ batch: RecordBatch) -> Result<Published, Failure> {
+        state.withLock { state in
             state.published.append(batch)
-            return (state.publishFailure, state.publication)
+            return state.publishFailure.map { .failure($0) } ?? .success(state.publication)
         }
-        if let failure { throw failure }
-        return publication
     }
 
     func pull(_ subscriber: String, max: Int, wait: Duration) async throws(Failure) -> [Lease] {

@@ -39,6 +39,8 @@ struct RoutesTests {
         (HTTPRequest.Method.delete, "/v1/topics/orders/events", "GET, POST"),
         (.get, "/v1/subscribers/history/pull", "POST"),
         (.post, "/v1/status", "GET"), (.put, "/v1/dead/1", "DELETE, GET, PATCH"), (.get, "/v1/reload", "POST"),
+        // Not the dead letter of that name.
+        (.patch, "/v1/dead/redrive", "POST"), (.delete, "/v1/dead/groups", "GET"),
     ])
     func aWrongMethodIsToldTheRightOnes(_ method: HTTPRequest.Method, _ path: String, _ allow: String) async throws {
         let response = try await Self.call(FakeBroker(), method, path)
@@ -145,8 +147,10 @@ struct RoutesTests {
         async let running: Void = group.run()
         let port = try #require(await gateway.port())
         try await TestClient.withClient(host: "127.0.0.1", port: port) { client in
-            async let response = client.post(
-                "/v1/subscribers/history/pull", headers: [:], body: ByteBuffer(string: #"{"wait":"50s"}"#))
+            let request = TestClient.Request(
+                "/v1/subscribers/history/pull", method: .post, authority: "localhost",
+                body: ByteBuffer(string: #"{"wait":"50s"}"#))
+            async let response = client.execute(request)
             await until { broker.with { !$0.waiting.isEmpty } }
             await group.triggerGracefulShutdown()
             let status = try await response.status

@@ -380,7 +380,10 @@ struct ContextTests {
         await harness.run()
         #expect(harness.services.logs.lines.map(\.text) == ["careful", "a\t1\ttable"])
         #expect(harness.services.logs.lines[0].level == .warning)
-        #expect(harness.services.logs.lines[0].metadata == ["order": "7", "subscriber": "test"])
+        #expect(
+            harness.services.logs.lines[0].metadata == [
+                "order": "7", "subscriber": "test", "event.id": "e-1", "attempt": "1",
+            ])
         #expect(harness.services.metrics["test.sold"] == 3)
     }
 

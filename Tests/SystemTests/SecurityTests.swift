@@ -49,17 +49,51 @@ struct SecurityTests {
                 tls { certificate "cert.pem"; key "key.pem" }
                 topic orders { retain 30d }
                 """)
-        let made = try await RunningServer.command(
-            [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                "-subj", "/CN=fairlead.test", "-keyout", "key.pem", "-out", "cert.pem",
-            ], of: URL(fileURLWithPath: "/usr/bin/openssl"), in: server.folder)
-        #expect(made.code == 0, "\(made.errors)")
+        try await makeCertificate("fairlead.test", in: server.folder)
         try await server.start(until: "Listening")
         let status = try await server.command("status")
         #expect(status.code == 0 && status.output.contains("orders"), "\(status.errors)")
         let stranger = try await server.command("status", "--server", "https://127.0.0.1:\(server.port)")
         #expect(stranger.code == 1, "a certificate that nobody vouches for is not trusted")
+    }
+
+    private static let openssl = URL(fileURLWithPath: "/usr/bin/openssl")
+
+    private func makeCertificate(_ name: String, in folder: URL) async throws {
+        let made = try await RunningServer.command(
+            [
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                "-subj", "/CN=\(name)", "-keyout", "key.pem", "-out", "cert.pem",
+            ], of: Self.openssl, in: folder)
+        #expect(made.code == 0, "\(made.errors)")
+    }
+
+    @Test func aReloadTakesANewCertificateAndRefusesABadOne() async throws {
+        let server = try RunningServer(
+            routes: "tls { certificate \"cert.pem\"; key \"key.pem\" }\ntopic orders { retain 30d }")
+        try await makeCertificate("first.test", in: server.folder)
+        try await server.start(until: "Listening")
+        func served() async throws -> String {
+            let shown = try await RunningServer.command(
+                ["s_client", "-connect", "127.0.0.1:\(server.port)", "-showcerts"], of: Self.openssl, in: server.folder)
+            return shown.output
+        }
+        #expect(try await served().contains("first.test"))
+
+        try await makeCertificate("second.test", in: server.folder)
+        server.signal(SIGHUP)
+        try await eventually("new connections get the new certificate") {
+            try await served().contains("second.test")
+        }
+
+        try Data("nonsense".utf8).write(to: server.folder.appendingPathComponent("key.pem"))
+        let before = server.output.ranges(of: "Reloaded").count
+        server.signal(SIGHUP)
+        try await eventually("the bad key is refused by name") {
+            server.output.contains("Reload refused") && server.output.contains("key.pem can't be read as PEM")
+        }
+        #expect(server.output.ranges(of: "Reloaded").count == before)
+        #expect(try await served().contains("second.test"), "what was served goes on")
     }
 
     @Test func aKeyThatIsMissingIsNamed() async throws {

@@ -107,6 +107,8 @@ enum {
 enum { FL_LOG_DEBUG = 0, FL_LOG_INFO = 1, FL_LOG_WARN = 2, FL_LOG_ERROR = 3, FL_LOG_METRIC = 4 };
 
 typedef struct {
+    /// Of the call that wrote it; UINT64_MAX outside of any.
+    uint64_t tag;
     uint32_t task;
     uint8_t level;
     /// A packed array: message and fields, or a metric's name and amount.
