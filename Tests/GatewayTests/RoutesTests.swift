@@ -16,7 +16,8 @@ struct RoutesTests {
         _ broker: FakeBroker, _ method: HTTPRequest.Method, _ uri: String, _ body: String? = nil,
         reload: ReloadVerdict = .applied(generation: 4, changes: []), obstacle: String? = nil
     ) async throws -> (status: HTTPResponse.Status, headers: HTTPFields, body: String) {
-        try await gateway(broker, obstacle: { obstacle }, reload: { _, _ in reload }).application.test(.router) { client in
+        try await gateway(broker, obstacle: { obstacle }, reload: { _, _ in reload }).application.test(.router) {
+            client in
             let response = try await client.execute(
                 uri: uri, method: method, headers: [:], body: body.map { ByteBuffer(string: $0) })
             return (response.status, response.headers, String(buffer: response.body))
