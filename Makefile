@@ -6,6 +6,8 @@
 #   make deb     a Debian package in .build/deb; `make install` without one (PREFIX, DESTDIR)
 #   make soak    the long runs: the Lua host under sanitizers and valgrind, and what is left of 100,000 stopped handlers
 #   make fuzz    bytes of any kind for whatever reads bytes
+#   make bench   how fast the parts are; `make bench-peers` compares with nats-server, redis-server and rabbitmq-server;
+#                `make bench-quick` says in two minutes whether something has become slower
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,7 +20,7 @@ PYTHON := .build/python
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps promtool build release run demo static install deb test-deb test lint format pictures bench fuzz fuzz-lua soak soak-lua soak-crash soak-simulation simulate clean
+.PHONY: help deps promtool build release run demo static install deb test-deb test lint format pictures bench bench-quick bench-keep bench-peers fuzz fuzz-lua soak soak-lua soak-crash soak-simulation simulate clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -122,6 +124,30 @@ bench: release
 	.build/release/scripting-bench
 	$(RELEASE) bench
 	$(RELEASE) bench --startup --events 2000000 --batch 1000
+
+# Compared with Benchmarks/Peers/quick.json, which `make bench-keep` writes.
+BENCH := .build/bench
+PEERS := Benchmarks/Peers
+
+bench-quick bench-keep: release
+	@$(MAKE) --no-print-directory -s -C $(PEERS) OUT=$(CURDIR)/$(BENCH) CC=clang CXX=clang++ quick
+	$(PEERS)/quick.py --load $(BENCH)/alone --fairlead $(RELEASE) $(if $(filter bench-keep,$@),--keep)
+
+# Two hours and 30 GB of disk in BENCH_FOLDER; nothing else should run. The tables and plots of docs/performance.md come from it.
+# Where packages start what they install, stop those servers first: they would only take memory.
+BENCH_PACKAGES := nats-server redis-server rabbitmq-server libnats-dev libhiredis-dev librabbitmq-dev
+BENCH_FOLDER := $(BENCH)
+BENCH_FLAGS :=
+GROWTH_FLAGS :=
+
+bench-peers: release
+	@dpkg-query -W $(BENCH_PACKAGES) >/dev/null 2>&1 || { \
+	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends \
+	    $(BENCH_PACKAGES) >/dev/null; }
+	@$(MAKE) --no-print-directory -s -C $(PEERS) OUT=$(CURDIR)/$(BENCH) CC=clang CXX=clang++ all
+	$(PEERS)/run.py --load $(BENCH) --fairlead $(RELEASE) --folder $(BENCH_FOLDER) --output $(BENCH)/results.json $(BENCH_FLAGS)
+	$(PEERS)/growth.py --load $(BENCH) --fairlead $(RELEASE) --folder $(BENCH_FOLDER) --output $(BENCH)/growth.json $(GROWTH_FLAGS)
+	$(PEERS)/report.py $(BENCH)/results.json $(BENCH)/growth.json docs
 
 # Of each fuzzer. What it finds is left in .build/fuzz, what it learned in .build/corpus.
 FUZZ_SECONDS := 600

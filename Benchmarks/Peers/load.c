@@ -276,7 +276,11 @@ static void measure_idle(void) {
 
 int main(int count, char **arguments) {
   if (count < 3 || count % 2 == 0) fail("usage", "load SYSTEM WORK [name value]...");
+#ifdef FAIRLEAD_ALONE
+  const struct peer *peers[] = {&fairlead_peer};
+#else
   const struct peer *peers[] = {&fairlead_peer, &nats_peer, &redis_peer, &rabbitmq_peer};
+#endif
   for (size_t index = 0; index < sizeof peers / sizeof *peers; index++) {
     if (strcmp(peers[index]->name, arguments[1]) == 0) peer = peers[index];
   }

@@ -199,7 +199,7 @@ class Bench:
                               check=True)
         self.results.append({"work": "calibration", "system": "machine", **json.loads(done.stdout)})
         print("calibration", done.stdout.strip(), flush=True)
-        idle = subprocess.run([self.program, "redis", "idle"], capture_output=True, text=True, check=True)
+        idle = subprocess.run([self.program, "fairlead", "idle"], capture_output=True, text=True, check=True)
         figures = json.loads(idle.stdout)
         self.results.append({"work": "load-idle", "system": "machine", "rate": figures["events"] / figures["seconds"]})
 
