@@ -92,14 +92,16 @@ struct SubscriberMetrics {
             label: "fairlead_delivery_duration_seconds", dimensions: [("subscriber", subscriber)])
     }
 
-    /// Attempts of a batch mostly began in the same millisecond: each run of them is recorded as one.
+    /// Attempts of a batch mostly began in the same millisecond: each run of them is recorded as one. Of a lease from before
+    /// a restart nobody knows when it began.
     func ended(_ round: LedgerRound, now: Timestamp) {
         var began: Timestamp?
         var count = 0
         func add(_ next: Timestamp?) {
             if next != began {
-                if let began, count > 0 {
-                    let nanoseconds = (now - began).milliseconds * 1_000_000
+                if let began, began != .distantPast, count > 0 {
+                    // The clock may have been set back.
+                    let nanoseconds = max(0, (now - began).milliseconds) * 1_000_000
                     if let duration = duration as? any RepeatedTiming {
                         duration.record(nanoseconds: nanoseconds, times: count)
                     } else {

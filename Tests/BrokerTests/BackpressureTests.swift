@@ -44,7 +44,7 @@ struct BackpressureTests {
         simulation.engine.with { state in
             state.commits += Array(repeating: .removal([]), count: Limits.ledgerQueueMax)
         }
-        simulation.publish("in", key: "k", count: 5)
+        simulation.publish("in", key: "k", count: 5, mayWait: false, mayExpire: false)
         let (batch, done) = try #require(simulation.engine.finishAppend())
         simulation.core.route(batch)
         done()
@@ -54,6 +54,7 @@ struct BackpressureTests {
         simulation.core.tick()
         #expect(simulation.destinations["s"]?.isIdle == false)
         #expect(simulation.run(allowFailures: false))
+        #expect(simulation.breaches.isEmpty, "\(simulation.breaches)")
         #expect(simulation.delivered["s"]?.count == 5)
     }
 

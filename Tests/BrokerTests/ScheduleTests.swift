@@ -196,6 +196,24 @@ struct ScheduleTests {
         #expect(state.held == 0)
     }
 
+    /// Nobody knows when its attempt began, which must not matter.
+    @Test(.timeLimit(.minutes(1))) func aLeaseFromBeforeARestartMayRunOut() async throws {
+        let stored = StoredBroker()
+        let routes = "topic orders\nsubscriber s { from orders; pull { lease 30s }; start earliest }"
+        try await stored.start(routes)
+        _ = try await stored.publish("orders", ["a"])
+        #expect(try await stored.broker.pull("s", max: 1, wait: .seconds(20)).count == 1)
+        await stored.stop()
+        try await stored.start(routes)
+        #expect(try await stored.broker.pull("s", max: 1, wait: .zero).isEmpty, "it is leased still")
+        stored.clock.advance(.seconds(31))
+        #expect(try await stored.broker.pull("s", max: 1, wait: .zero).isEmpty, "it ran out, and waits for its retry")
+        stored.clock.advance(.seconds(3_600))
+        let again = try await stored.broker.pull("s", max: 1, wait: .zero)
+        #expect(again.map(\.delivery.attempt) == [2])
+        await stored.stop()
+    }
+
     @Test func anAnswerToAPullIsBoundedInBytesAndHoldsOneEventAtLeast() {
         let batch = records(10, time: Self.origin)
         var state = Driven(.init(), batch).state

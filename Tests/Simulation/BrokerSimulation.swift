@@ -160,15 +160,18 @@ package final class BrokerSimulation {
         core.tick()
     }
 
-    package func publish(_ topic: String, key: String, count: Int) {
+    /// Some events are delivered later where they `mayWait`, and some not at all after a while where they `mayExpire`.
+    package func publish(_ topic: String, key: String, count: Int, mayWait: Bool = true, mayExpire: Bool = true) {
         var builder = RecordBatchBuilder(topic: .named(topic), key: SubjectKey(), capacity: 256)
         var ids: [String] = []
         for _ in 0..<count {
             var attributes: [Event.Attribute] = [.init("subject", .string(key))]
             switch random.next() % 16 {
-            case 0, 1: attributes.append(.init("deliverafter", .string("\(random.next() % 4_000)ms")))
-            case 2: attributes.append(.init("expirytime", .string("\(random.next() % 4_000 + 1)ms")))
-            case 3:
+            case 0 where mayWait, 1 where mayWait:
+                attributes.append(.init("deliverafter", .string("\(random.next() % 4_000)ms")))
+            case 2 where mayExpire:
+                attributes.append(.init("expirytime", .string("\(random.next() % 4_000 + 1)ms")))
+            case 3 where mayExpire:
                 let wait = random.next() % 4_000
                 attributes.append(.init("deliverafter", .string("\(wait)ms")))
                 attributes.append(.init("expirytime", .string("\(wait + random.next() % 2_000 + 1)ms")))

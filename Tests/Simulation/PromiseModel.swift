@@ -2,6 +2,7 @@
 
 import Broker
 import Events
+import Filtering
 import Ledger
 
 /// What must be true of a broker, by what went in, what its destinations were given and answered, and what was written.
@@ -200,6 +201,15 @@ final class PromiseModel {
         }
     }
 
+    /// Whether the filter of a run, which is about the key alone, is true.
+    private static func takes(_ fact: Fact, _ filter: String) -> Bool {
+        var builder = RecordBatchBuilder(topic: .named("in"), key: nil, capacity: 256)
+        let attributes = fact.key.map { [Event.Attribute("subject", .string($0))] } ?? []
+        builder.append(Event(id: fact.id, source: "/test", type: "t", attributes: attributes))
+        // It was read before.
+        return try! Filter.parse(filter).matches(builder.finish()[0], nil)
+    }
+
     private func check(
         _ offset: Offset, _ topic: String, _ lane: Lane, _ disk: SimulatedLedger, _ latest: Timestamp
     ) {
@@ -212,6 +222,7 @@ final class PromiseModel {
         }
         if settings[lane.subscriber]?.takes(fact) == false { return }
         if let run = lane.run {
+            if let text = disk.lanes[run]?.details.filter, !Self.takes(fact, text) { return }
             if disk.dead.contains(where: { $0.draft.lane == run && $0.draft.offset == offset }) { return }
             if runs[run]?.kind == .start, isOver(fact, of: lane.subscriber, by: latest) { return }
         } else {
