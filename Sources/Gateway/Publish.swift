@@ -30,7 +30,8 @@ struct Publish: Sendable {
 
     /// The same for a request that is whole, without a task: `then` has the answer, from any thread.
     func publish(
-        to name: String, _ headers: HTTPFields, _ body: borrowing PaddedBytes, then: @escaping @Sendable (Answer) -> Void
+        to name: String, _ headers: HTTPFields, _ body: borrowing PaddedBytes,
+        then: @escaping @Sendable (Answer) -> Void
     ) {
         guard let target = broker.publishing(to: name) else { return then(Problem.unknownTopic(name).answer) }
         do {
