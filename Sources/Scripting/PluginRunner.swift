@@ -471,15 +471,19 @@ final class PluginRunner: @unchecked Sendable {
         }
     }
 
+    /// What the host says with each line that a plugin logs.
+    static let logFields: Set<String> = ["subscriber", "event.id", "attempt"]
+
     private func write(_ level: UInt8, _ arguments: [PackedValue], _ deliveries: [Delivery]) {
         let message = redact(arguments.first?.text ?? "")
         if Int(level) == FL_LOG_METRIC {
             return services.metric(binding.subscriber, message, arguments.last?.double ?? 1)
         }
-        var metadata: Logger.Metadata = ["subscriber": "\(binding.subscriber)"]
+        var metadata: Logger.Metadata = [:]
         for (key, value) in (arguments.count > 1 ? arguments[1].pairs : nil) ?? [] {
             metadata[key] = .string(redact(value.shown))
         }
+        metadata["subscriber"] = "\(binding.subscriber)"
         if deliveries.count == 1 {
             metadata["event.id"] = "\(deliveries[0].record.id)"
             metadata["attempt"] = "\(deliveries[0].attempt)"

@@ -210,9 +210,8 @@ final class TrialWorld: StateReader, HTTPSender, MailSender, FileAppending, Cloc
         }
 
         func log(event: LogEvent) {
-            // Who tries it knows these.
-            let known: Set = ["subscriber", "event.id", "attempt"]
-            let fields = (event.metadata ?? [:]).filter { !known.contains($0.key) }.sorted { $0.key < $1.key }
+            let fields = (event.metadata ?? [:]).filter { !PluginRunner.logFields.contains($0.key) }
+                .sorted { $0.key < $1.key }
             world.note(
                 .log(level: event.level, message: "\(event.message)", fields: fields.map { ($0.key, "\($0.value)") }))
         }

@@ -15,7 +15,10 @@ struct ConnectionTests {
     static func talk(
         _ broker: FakeBroker, _ steps: [(send: String, until: String)]
     ) async throws -> String {
-        let gateway = gateway(broker)
+        try await talk(gateway(broker), steps)
+    }
+
+    static func talk(_ gateway: Gateway, _ steps: [(send: String, until: String)]) async throws -> String {
         let group = ServiceGroup(services: [gateway], logger: silent)
         async let running: Void = group.run()
         let port = try #require(await gateway.port())
