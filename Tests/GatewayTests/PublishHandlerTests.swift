@@ -94,7 +94,7 @@ struct PublishHandlerTests {
             let broker = FakeBroker()
             let gateway = Gateway(
                 broker: broker, settings: .init(port: 0), prometheus: PrometheusMetrics(), logger: silent,
-                access: access, reload: { _ in .applied(generation: 1, changes: []) })
+                access: access, reload: { _, _ in .applied(generation: 1, changes: []) })
             let sent = Sent(testDescription: "", headers: Self.json + header)
             let answer = try await ConnectionTests.talk(gateway, [(sent.request(isChunked: false), "\0")])
             #expect(answer.hasPrefix("HTTP/1.1 \(status) "), "\(header)\(answer)")
