@@ -376,7 +376,11 @@ struct ContextTests {
 
     @Test func logsAndMetricsGoOut() async throws {
         let harness = try await Harness(
-            plugin("ctx.log.warn('careful', {order = 7, subscriber = 'another'}) print('a', 1, {}) ctx.metric('sold', 2) ctx.metric('sold')"))
+            plugin(
+                """
+                ctx.log.warn('careful', {order = 7, subscriber = 'another'})
+                print('a', 1, {}) ctx.metric('sold', 2) ctx.metric('sold')
+                """))
         await harness.run()
         #expect(harness.services.logs.lines.map(\.text) == ["careful", "a\t1\ttable"])
         #expect(harness.services.logs.lines[0].level == .warning)
