@@ -26,7 +26,7 @@ struct HistoryTests {
         simulation.core.tick()
     }
 
-    @Test(arguments: 1...50 as ClosedRange<UInt64>)
+    @Test(arguments: 1...20 as ClosedRange<UInt64>)
     func aNewSubscriberGetsThePastBesideWhatIsLiveWithoutGapOrDouble(seed: UInt64) throws {
         let simulation = simulation(seed)
         publish(200, to: simulation)

@@ -10,7 +10,7 @@ import Testing
 struct PromiseTests {
     static let seeds: [UInt64] =
         ProcessInfo.processInfo.environment["SEED"].flatMap(UInt64.init).map { [$0] }
-        ?? Array(1...UInt64(ProcessInfo.processInfo.environment["SEEDS"] ?? "40")!)
+        ?? Array(1...UInt64(ProcessInfo.processInfo.environment["SEEDS"] ?? "20")!)
 
     @Test(arguments: Scenario.allCases) func promisesHoldAfterEveryStep(_ scenario: Scenario) {
         for seed in Self.seeds {

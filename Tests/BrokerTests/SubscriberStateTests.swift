@@ -95,6 +95,20 @@ struct SubscriberStateTests {
         #expect(state.takeDue(now: now, max: 10).map(\.id.offset) == [0])
     }
 
+    /// It woke the broker for a scheduled delivery that was due and could not be read, without end.
+    @Test func aScheduledDeliveryThatIsDueWakesNobodyWhileAProbeIsLookedFor() throws {
+        var state = state(pushed, holding: 3)
+        var now = Timestamp(milliseconds: 1_000)
+        while !state.breaker.isOpen { _ = fail(&state, now: now) }
+        let id = DeliveryID(topic: Self.topic, offset: 7)
+        state.insertScheduled(
+            .init(time: now + .seconds(1), id: id), .init(attempts: 0, due: now + .seconds(1), key: nil))
+        now = try #require(state.wake(now: now))
+        #expect(now >= Timestamp(milliseconds: 2_000) && state.breaker.stand(now: now) == .probe)
+        #expect(state.takeDue(now: now, max: 10).isEmpty, "what is ready is the probe")
+        #expect(state.wake(now: now, canStart: false) == nil, "another lane's has to end first")
+    }
+
     @Test func whereOnlyARetryIsLeftItIsTheProbe() throws {
         var state = state(pushed, holding: 1)
         var now = Timestamp(milliseconds: 1_000)
