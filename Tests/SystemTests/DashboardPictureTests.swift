@@ -109,7 +109,7 @@ struct DashboardPictureTests {
         try await browser.size(1280, 760)
         try await browser.open("http://127.0.0.1:\(port)/")
         try await eventually("some are dead, and rates are known", within: .seconds(120)) {
-            try await server.subscriber("tax")["dead"] as? Int ?? 0 >= 4
+            try await server.subscriber("tax")["dead"] as? Int ?? 0 >= 6
         }
         /// The page from the first panel that has `first`, or from its top, to the end of the last that has `last`.
         func keep(_ name: String, from first: String? = nil, to last: String) async throws {
@@ -138,8 +138,6 @@ struct DashboardPictureTests {
         try await browser.use(dark: true)
         try await keep("routing-dark", to: "Who gets what")
         try await browser.use(dark: false)
-        try await view("subscriber/tax", "no tax rate")
-        try await keep("subscriber", to: "Stands at")
         try await view("dead", "no tax rate")
         try await keep("dead-letters", to: "Letters")
         try await view("dead/1", "Attempt 2")
@@ -162,6 +160,9 @@ struct DashboardPictureTests {
         try await browser.click("main button", "Search")
         try await browser.see("that were looked at")
         try await keep("events", to: "order.")
+        try await view("subscriber/tax", "before it alike")
+        for text in ["gave up after", "Stands at"] { try await browser.see(text, in: "main") }
+        try await keep("subscriber", to: "Stands at")
         let replay = try await server.post(
             "/v1/subscribers/order_history/replay",
             #"{"from":"earliest","where":"type = 'order.refunded'","rate":"5/s"}"#)
