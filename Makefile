@@ -114,7 +114,7 @@ format:
 pictures: deps
 	swift build --build-tests
 	PICTURES=$(CURDIR)/docs/images swift test --skip-build --disable-xctest --filter DashboardPictureTests
-	@command -v pngquant >/dev/null && pngquant --force --ext .png --speed 1 64 docs/images/*.png || true
+	@command -v pngquant >/dev/null && pngquant --force --ext .png --speed 1 128 docs/images/*.png || true
 	@ls -l docs/images
 
 bench: release

@@ -29,6 +29,12 @@ extension Broker {
         return try await blocking { () throws(Failure) in try self.engine.attempts(of: subscriber, id) }
     }
 
+    /// The last failed attempts of a subscriber that are kept, the newest first.
+    package func failures(of subscriber: String, limit: Int) async throws(Failure) -> [Attempt] {
+        try await on { core in core.tellAttemptsOfKnown(subscriber) }.get()
+        return try await blocking { () throws(Failure) in try self.engine.failures(of: subscriber, limit: limit) }
+    }
+
     /// Puts `event` in the place of an open dead letter's own, which is kept beside it. Its identity and its key can't
     /// change: the one is what receivers tell duplicates by, behind the other its followers wait.
     package func mend(_ id: Int64, with event: Event) async throws(Failure) -> DeadLetter {
@@ -181,5 +187,11 @@ extension BrokerCore {
     func tellAttempts(of name: String) {
         guard let subscriber = subscribers[name], !subscriber.attempts.isEmpty else { return }
         commit(subscriber, LedgerRound(), allAttempts: true)
+    }
+
+    func tellAttemptsOfKnown(_ name: String) -> Result<Void, Failure> {
+        guard subscribers[name] != nil else { return .failure(unknownSubscriber(name)) }
+        tellAttempts(of: name)
+        return .success(())
     }
 }

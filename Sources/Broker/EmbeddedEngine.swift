@@ -222,6 +222,10 @@ package final class EmbeddedEngine: Engine {
         try ledger.attempts(of: subscriber, topic: id.topic.name, offset: id.offset)
     }
 
+    package func failures(of subscriber: String, limit: Int) throws(Failure) -> [Attempt] {
+        try ledger.failures(of: subscriber, limit: limit)
+    }
+
     package func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int] {
         let now = ledger.now
         try ledger.purgeAttempts(before: now - attempts)

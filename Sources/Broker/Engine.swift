@@ -106,6 +106,8 @@ package protocol Engine: AnyObject, Sendable {
     func mend(_ id: Int64, record: [UInt8]) throws(Failure) -> Bool
     /// What is kept of the attempts on a delivery, the oldest first. *Blocks.*
     func attempts(of subscriber: String, _ id: DeliveryID) throws(Failure) -> [Attempt]
+    /// The last failed attempts of a subscriber, the newest first. *Blocks.*
+    func failures(of subscriber: String, limit: Int) throws(Failure) -> [Attempt]
     /// Removes what is kept of attempts for longer than `attempts`, runs of history that ended long ago, and open dead letters older than `dead`; returns how
     /// many dead letters of each subscriber. *Blocks.*
     func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int]

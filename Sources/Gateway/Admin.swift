@@ -45,6 +45,23 @@ struct Admin: Sendable {
         return .json { Self.write(status.subscribers, now: now, to: &$0) }
     }
 
+    /// A subscriber's last failed attempts.
+    func failures(_ exchange: Exchange) async throws -> Response {
+        let limit = try exchange.integer("limit", default: Limits.failuresDefault, max: Limits.pageMax)
+        let failures = try await broker.failures(of: exchange.parameters[0], limit: limit)
+        return .json { json in
+            json.array("failures") { json in
+                for failure in failures {
+                    json.object { json in
+                        json.field("topic", Topic.named(failure.topic).shownName)
+                        json.field("offset", failure.offset)
+                        failure.write(to: &json)
+                    }
+                }
+            }
+        }
+    }
+
     func pluginList(_ exchange: Exchange) async throws -> Response {
         let plugins = await plugins()
         return .json { Self.write(plugins, to: &$0) }

@@ -26,6 +26,7 @@ package protocol BrokerSurface: Sendable {
     func deadLetterGroups(_ filter: DeadLetterFilter, limit: Int) async throws(Failure) -> [DeadLetterSummary]
     func deadLetter(_ id: Int64) async throws(Failure) -> DeadLetter?
     func attempts(of subscriber: String, _ id: DeliveryID) async throws(Failure) -> [Attempt]
+    func failures(of subscriber: String, limit: Int) async throws(Failure) -> [Attempt]
     func mend(_ id: Int64, with event: Event) async throws(Failure) -> DeadLetter
     func redrive(_ ids: [Int64], _ options: RedriveRun.Options) async throws(Failure) -> RedriveRun.Progress
     func redrive(

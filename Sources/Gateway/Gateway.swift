@@ -103,6 +103,7 @@ package final class Gateway: Service, CustomStringConvertible {
             Endpoint(.post, Publish.path, needs: .publish, publish.publish),
             Endpoint(.post, "/v1/subscribers/{name}/pull", needs: .pull, pull.pull),
             Endpoint(.post, "/v1/subscribers/{name}/settle", needs: .pull, pull.settle),
+            Endpoint(.get, "/v1/subscribers/{name}/failures", needs: .read, admin.failures),
             Endpoint(.get, "/v1/subscribers/{name}/state", needs: .read, states.list),
             Endpoint(.get, "/v1/subscribers/{name}/state/{key}", needs: .read, states.get),
             Endpoint(.put, "/v1/subscribers/{name}/state/{key}", needs: .admin, states.put),

@@ -30,6 +30,9 @@ extension Limits {
     static let pageMax = 1_000
     static let pageDefault = 100
 
+    /// Failed attempts in one answer that doesn't say: what somebody looks through.
+    static let failuresDefault = 20
+
     /// Bytes of all headers of one request: as much as common proxies let through, twice.
     static let headerBytesMax = 64 << 10
 

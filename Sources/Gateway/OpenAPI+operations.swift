@@ -45,6 +45,13 @@ extension OpenAPI {
             method: "POST", path: "/v1/subscribers/{name}/settle", summary: "Say what became of leased events.",
             body: [(json, .named("Settlements"))], answer: (200, json, .named("SettlementResults"))),
         Operation(
+            method: "GET", path: "/v1/subscribers/{name}/failures",
+            summary: "A subscriber's last failed attempts, the newest first.", query: [limit],
+            answer: (
+                200, json,
+                .text(#"{"type":"object","required":["failures"],"properties":{"failures":{"type":"array"}}}"#)
+            )),
+        Operation(
             method: "GET", path: "/v1/subscribers/{name}/state", summary: "What a subscriber's plugin keeps.",
             query: [limit, ("prefix", string, "Of the keys."), ("after", string, "The key to go on behind.")],
             answer: (

@@ -19,16 +19,7 @@ extension Ledger {
                         WHERE subscriber = ? AND topic = ? AND offset = ? ORDER BY id
                         """),
                 arguments: [id, topic, Int64(bitPattern: offset)])
-            var attempts = try rows.map { row in
-                let published: String? = row[8]
-                return Attempt(
-                    topic: topic, offset: offset, number: row[0], began: row.time(1) ?? .distantPast,
-                    ended: row.time(2) ?? .distantPast, outcome: Attempt.Outcome(rawValue: row[3]) ?? .retry,
-                    reason: row[4], trace: row[5], generation: row[6], replay: row[7],
-                    published: try published.map {
-                        try JSONDecoder().decode([PublishedName].self, from: Data($0.utf8))
-                    } ?? [])
-            }
+            var attempts = try rows.map { try Self.attempt($0, topic, offset) }
             let passed = try Row.fetchCursor(
                 db.cachedStatement(
                     sql: """
@@ -47,6 +38,33 @@ extension Ledger {
                         ended: row.time(3) ?? .distantPast, outcome: .ack, generation: row[4], replay: row[5]))
             }
             return attempts.sorted { $0.ended < $1.ended }
+        }
+    }
+
+    private static func attempt(_ row: Row, _ topic: String, _ offset: Offset) throws -> Attempt {
+        let published: String? = row[8]
+        return Attempt(
+            topic: topic, offset: offset, number: row[0], began: row.time(1) ?? .distantPast,
+            ended: row.time(2) ?? .distantPast, outcome: Attempt.Outcome(rawValue: row[3]) ?? .retry,
+            reason: row[4], trace: row[5], generation: row[6], replay: row[7],
+            published: try published.map { try JSONDecoder().decode([PublishedName].self, from: Data($0.utf8)) } ?? [])
+    }
+
+    /// The last failed attempts of a subscriber, the newest first, among the last ``Limits/failureScanMax`` attempts that
+    /// are kept of all subscribers. Blocks.
+    package func failures(of subscriber: String, limit: Int) throws(Failure) -> [Attempt] {
+        try flush()
+        guard let id = shared.withLock({ $0.subscribers[subscriber] }) else { return [] }
+        return try read { db in
+            let rows = try Row.fetchAll(
+                db.cachedStatement(
+                    sql: """
+                        SELECT number, began, ended, outcome, reason, trace, generation, replay, published, topic, offset
+                        FROM attempt WHERE id > (SELECT coalesce(max(id), 0) FROM attempt) - ? AND +subscriber = ?
+                          AND outcome IN ('retry', 'dead') ORDER BY id DESC LIMIT ?
+                        """),
+                arguments: [Limits.failureScanMax, id, limit])
+            return try rows.map { try Self.attempt($0, $0[9], $0.offset(10)) }
         }
     }
 

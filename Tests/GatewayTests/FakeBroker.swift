@@ -172,6 +172,11 @@ final class FakeBroker: BrokerSurface {
         state.withLock { $0.attempts }
     }
 
+    func failures(of subscriber: String, limit: Int) async throws(Failure) -> [Attempt] {
+        guard subscriber != "nobody" else { throw Failure(.notFound, "no subscriber \"nobody\"") }
+        return state.withLock { Array($0.attempts.reversed().prefix(limit)) }
+    }
+
     func mend(_ id: Int64, with event: Event) async throws(Failure) -> DeadLetter {
         guard var letter = try await deadLetter(id) else { throw Failure(.notFound, "no dead letter \(id)") }
         letter.mended = event

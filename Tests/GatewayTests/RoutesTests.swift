@@ -258,6 +258,26 @@ struct RoutesTests {
 
     // MARK: Admin and health
 
+    @Test func theLastFailuresOfASubscriberAreListed() async throws {
+        let broker = FakeBroker()
+        broker.with { state in
+            state.attempts = (1...3).map { number in
+                Attempt(
+                    topic: "orders", offset: 41, number: number, began: Timestamp(milliseconds: 1_000),
+                    ended: Timestamp(milliseconds: 1_007), outcome: .retry, reason: "busy", trace: "a.lua:1",
+                    generation: 2)
+            }
+        }
+        let list = try await Self.call(broker, .get, "/v1/subscribers/history/failures?limit=1")
+        #expect(
+            list.body
+                == #"{"failures":[{"topic":"orders","offset":41,"attempt":3,"outcome":"retry","#
+                + #""began":"1970-01-01T00:00:01.000Z","ended":"1970-01-01T00:00:01.007Z","milliseconds":7,"reason":"busy","#
+                + #""trace":"a.lua:1","generation":2}]}"#, "\(list.body)")
+        #expect(try await Self.call(broker, .get, "/v1/subscribers/nobody/failures").status == .notFound)
+        #expect(try await Self.call(broker, .get, "/v1/subscribers/history/failures?limit=0").status == .badRequest)
+    }
+
     @Test func theStatusIsWhole() async throws {
         let broker = FakeBroker()
         broker.with {

@@ -194,6 +194,28 @@ import Testing
         ledger.close()
     }
 
+    @Test func theLastFailuresOfASubscriberComeFirst() throws {
+        let ledger = try open()
+        func attempt(_ offset: Offset, _ outcome: Attempt.Outcome) -> Attempt {
+            Attempt(
+                topic: "orders", offset: offset, number: 1, began: clock.now(), ended: clock.now(), outcome: outcome,
+                reason: outcome == .ack ? nil : "failed at \(offset)", trace: "a.lua:1", generation: 1)
+        }
+        for (subscriber, offsets) in [("a", 1...4), ("b", 5...6)] {
+            var change = LedgerChange(subscriber: subscriber)
+            for offset in offsets {
+                change.attempts += [
+                    attempt(Offset(offset), offset == 3 ? .dead : .retry), attempt(Offset(offset), .ack),
+                ]
+            }
+            _ = try ledger.committed(change)
+        }
+        #expect(try ledger.failures(of: "a", limit: 3) == [attempt(4, .retry), attempt(3, .dead), attempt(2, .retry)])
+        #expect(try ledger.failures(of: "b", limit: 3).map(\.offset) == [6, 5])
+        #expect(try ledger.failures(of: "c", limit: 3).isEmpty)
+        ledger.close()
+    }
+
     @Test func attemptsAreKeptUntilTheyArePurged() throws {
         let ledger = try open()
         let failed = Attempt(
@@ -219,7 +241,9 @@ import Testing
         }
         #expect(try ledger.attempts(of: "a", topic: "orders", offset: 3).isEmpty)
         #expect(try ledger.attempts(of: "b", topic: "orders", offset: 7).isEmpty)
+        #expect(try ledger.failures(of: "a", limit: 5) == [failed])
         try ledger.purgeAttempts(before: Timestamp(milliseconds: 31))
+        #expect(try ledger.failures(of: "a", limit: 5).isEmpty)
         #expect(try ledger.attempts(of: "a", topic: "orders", offset: 7) == [done])
         #expect(try ledger.attempts(of: "a", topic: "orders", offset: 1).isEmpty)
         ledger.close()

@@ -327,6 +327,7 @@ package final class SimulatedEngine: Engine, @unchecked Sendable {
     package func deadLetter(of subscriber: String, _ id: DeliveryID) throws(Failure) -> DeadLetter? { nil }
     package func mend(_ id: Int64, record: [UInt8]) throws(Failure) -> Bool { false }
     package func attempts(of subscriber: String, _ id: DeliveryID) throws(Failure) -> [Attempt] { [] }
+    package func failures(of subscriber: String, limit: Int) throws(Failure) -> [Attempt] { [] }
     package func expire(attempts: Duration, dead: Duration?) throws(Failure) -> [String: Int] { [:] }
     package func deadLetter(_ id: Int64) throws(Failure) -> DeadLetter? {
         with { state in

@@ -4,43 +4,48 @@ import Foundation
 import Glibc
 import Testing
 
-/// A real Chromium without a window, driven over W3C WebDriver.
-final class Browser {
+/// A real Chromium without a window, driven over W3C WebDriver. One serves all tests of a suite, each in a tab of its own.
+final class Browser: Sendable {
     struct Refused: Error, CustomStringConvertible {
         var description: String
     }
 
-    private let driver = Process()
-    private let port: Int
-    private let folder: URL
-    private var session = ""
+    /// The one of the suite that asked for it with ``SuiteTrait/browser``.
+    @TaskLocal static var current: Browser?
 
-    init() async throws {
-        port = try Loopback.freePort()
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("browser-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        driver.executableURL = URL(fileURLWithPath: "/usr/bin/chromedriver")
-        driver.arguments = ["--port=\(port)", "--log-level=OFF"]
-        // Chromium keeps what it must write there, and not in whatever home there is.
-        driver.environment = ProcessInfo.processInfo.environment.merging(["HOME": folder.path]) { $1 }
-        driver.standardOutput = FileHandle.nullDevice
-        driver.standardError = FileHandle.nullDevice
+    let process: BrowserProcess
+    private let session: String
+
+    private init(_ process: BrowserProcess, session: String) {
+        self.process = process
+        self.session = session
+    }
+
+    /// Starts one, and ends it whatever comes of `work`.
+    static func run(_ work: (Browser) async throws -> Void) async throws {
+        let process = try BrowserProcess()
+        let result: Result<Void, any Error>
         do {
-            try driver.run()
+            result = .success(try await work(start(process)))
         } catch {
-            throw Refused(description: "no chromedriver; `make deps` installs it: \(error)")
+            result = .failure(error)
         }
+        try await process.end()
+        try result.get()
+    }
+
+    private static func start(_ process: BrowserProcess) async throws -> Browser {
         try await eventually("the driver is ready", within: .seconds(60)) {
-            (try? await Loopback.send("GET", self.port, "/status").status) == 200
+            (try? await process.send("GET", "/status")) != nil
         }
         var arguments = [
             "--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
             "--disable-background-networking", "--force-color-profile=srgb", "--hide-scrollbars",
-            "--user-data-dir=\(folder.path)/profile",
+            "--user-data-dir=\(process.folder.path)/profile",
         ]
         // Its sandbox can't be had by root.
         if getuid() == 0 { arguments.append("--no-sandbox") }
-        let answer = try await send(
+        let answer = try await process.send(
             "POST", "/session",
             [
                 "capabilities": [
@@ -53,37 +58,55 @@ final class Browser {
         guard let object = answer as? [String: Any], let id = object["sessionId"] as? String else {
             throw Refused(description: "no session: \(String(describing: answer))")
         }
-        session = "/session/\(id)"
-        try await size(1280, 900)
-        // What its own first page asked of itself is no part of the test.
-        try await open("about:blank")
-        _ = try await log("performance")
+        return Browser(process, session: "/session/\(id)")
     }
 
-    deinit {
-        if driver.isRunning {
-            // The driver takes its browser with it.
-            driver.terminate()
-            driver.waitUntilExit()
+    /// The suite's browser with an empty tab in the place of the last test's, and nothing in its logs.
+    static func fresh() async throws -> Browser {
+        guard let browser = current else {
+            throw Refused(description: "the suite has no browser; it is to be declared with the trait .browser")
         }
-        try? FileManager.default.removeItem(at: folder)
+        let made = try await browser.send("POST", "/window/new", ["type": "tab"]) as? [String: Any]
+        _ = try await browser.send("DELETE", "/window")
+        _ = try await browser.send("POST", "/window", ["handle": made?["handle"] ?? ""])
+        try await browser.size(1280, 900)
+        // What was asked and said before is no part of the test.
+        _ = try await browser.log("browser")
+        _ = try await browser.log("performance")
+        return browser
     }
 
     // MARK: What a person does
 
     func open(_ url: String) async throws {
-        _ = try await send("POST", session + "/url", ["url": url])
+        _ = try await send("POST", "/url", ["url": url])
     }
 
     /// Clicks with the mouse on what is visible there, as soon as it is.
     func click(_ selector: String, _ text: String? = nil) async throws {
-        // What is found may be exchanged, or lie under a note that is about to go, before it is clicked.
+        try await act("clicked", selector, text) { element in
+            _ = try await self.send("POST", "/element/\(element)/click")
+        }
+    }
+
+    /// Puts `text` in the place of what a field holds, key by key.
+    func fill(_ selector: String, _ text: String) async throws {
+        try await act("filled", selector, nil) { element in
+            _ = try await self.send("POST", "/element/\(element)/clear")
+            _ = try await self.send("POST", "/element/\(element)/value", ["text": text])
+        }
+    }
+
+    /// What is found may be exchanged, or lie under a note that is about to go, before anything is done to it.
+    private func act(
+        _ what: String, _ selector: String, _ text: String?, _ work: (String) async throws -> Void
+    ) async throws {
         var refusal: Refused?
         do {
-            try await eventually("\(selector) is clicked") {
+            try await eventually("\(selector) is \(what)") {
                 let element = try await self.element(selector, text)
                 do {
-                    _ = try await self.send("POST", self.session + "/element/\(element)/click", [String: Any]())
+                    try await work(element)
                     return true
                 } catch let refused as Refused
                     where refused.description.contains("stale element") || refused.description.contains("intercepted")
@@ -92,16 +115,9 @@ final class Browser {
                     return false
                 }
             }
-        } catch  where refusal != nil {
-            throw refusal!
+        } catch {
+            throw refusal ?? error
         }
-    }
-
-    /// Puts `text` in the place of what a field holds, key by key.
-    func fill(_ selector: String, _ text: String) async throws {
-        let element = try await element(selector, nil)
-        _ = try await send("POST", session + "/element/\(element)/clear", [String: Any]())
-        _ = try await send("POST", session + "/element/\(element)/value", ["text": text])
     }
 
     enum Key: String {
@@ -117,7 +133,7 @@ final class Browser {
     func write(_ text: String) async throws {
         let strokes = text.flatMap { [["type": "keyDown", "value": "\($0)"], ["type": "keyUp", "value": "\($0)"]] }
         _ = try await send(
-            "POST", session + "/actions", ["actions": [["type": "key", "id": "keys", "actions": strokes]]])
+            "POST", "/actions", ["actions": [["type": "key", "id": "keys", "actions": strokes]]])
     }
 
     /// Presses Tab until what has the focus has this text or label.
@@ -133,6 +149,30 @@ final class Browser {
             try await press(.tab)
         }
         throw Refused(description: "Tab never came to \"\(text)\"")
+    }
+
+    /// JavaScript: what tells one thing that can be operated from another while figures in it change.
+    static let nameOfStop = """
+        (e) => e.tagName + " " + (e.getAttribute("href") ?? e.getAttribute("aria-label") ?? e.labels?.[0]?.textContent
+          ?? e.textContent).replace(/[0-9]+/g, "#").trim()
+        """
+
+    /// Presses Tab from the first stop of the page to the last; what had the focus.
+    func tabStops(most: Int = 200) async throws -> [String] {
+        _ = try await script("document.querySelector('.skip').focus()")
+        var stops: [String] = []
+        for _ in 0..<most {
+            let focused =
+                try await script(
+                    """
+                    const e = document.activeElement, name = \(Self.nameOfStop);
+                    return e === document.body || arguments[0] && e.matches(".skip") ? null : name(e)
+                    """, !stops.isEmpty) as? String
+            guard let focused else { return stops }
+            stops.append(focused)
+            try await press(.tab)
+        }
+        throw Refused(description: "the page has no last stop: \(stops)")
     }
 
     // MARK: What a person sees
@@ -156,7 +196,7 @@ final class Browser {
     }
 
     func script(_ source: String, _ arguments: Any...) async throws -> Any? {
-        try await send("POST", session + "/execute/sync", ["script": source, "args": arguments])
+        try await send("POST", "/execute/sync", ["script": source, "args": arguments])
     }
 
     func size(_ width: Int, _ height: Int) async throws {
@@ -206,7 +246,7 @@ final class Browser {
     }
 
     private func log(_ kind: String) async throws -> [[String: Any]] {
-        try await send("POST", session + "/se/log", ["type": kind]) as? [[String: Any]] ?? []
+        try await send("POST", "/se/log", ["type": kind]) as? [[String: Any]] ?? []
     }
 
     // MARK: The driver
@@ -233,13 +273,10 @@ final class Browser {
 
     @discardableResult
     private func tool(_ command: String, _ parameters: [String: Any]) async throws -> Any? {
-        try await send("POST", session + "/goog/cdp/execute", ["cmd": command, "params": parameters])
+        try await send("POST", "/goog/cdp/execute", ["cmd": command, "params": parameters])
     }
 
-    private func send(_ method: String, _ path: String, _ body: [String: Any]) async throws -> Any? {
-        let answer = try await Loopback.send(
-            method, port, path, body: Array(try JSONSerialization.data(withJSONObject: body)))
-        guard answer.status == 200 else { throw Refused(description: String(answer.text.prefix(600))) }
-        return try answer.object["value"]
+    private func send(_ method: String, _ path: String, _ body: [String: Any] = [:]) async throws -> Any? {
+        try await process.send(method, session + path, body)
     }
 }

@@ -37,6 +37,16 @@ struct DashboardPictureTests {
         }
         """
 
+    private static let later = """
+
+        subscriber big_orders {
+          from  orders
+          where data.total >= 250 and data.customer.country in ('DE', 'FR')
+          pull
+        }
+
+        """
+
     private func shop(warehouse: Int, slack: Int) async throws -> RunningServer {
         let server = try RunningServer(routes: "", plugins: ["tax": Self.tax])
         let plugins = Self.repository.appendingPathComponent("Plugins")
@@ -86,7 +96,7 @@ struct DashboardPictureTests {
         }
     }
 
-    @Test(.enabled(if: folder != nil), .timeLimit(.minutes(5)))
+    @Test(.enabled(if: folder != nil), .timeLimit(.minutes(5)), .browser)
     func picturesForTheDocumentation() async throws {
         let target = URL(fileURLWithPath: try #require(Self.folder))
         let sink = try Sink()
@@ -95,28 +105,80 @@ struct DashboardPictureTests {
         let port = server.port
         let trade = Task { try await Self.trade(port) }
         defer { trade.cancel() }
-        let browser = try await Browser()
+        let browser = try await Browser.fresh()
         try await browser.size(1280, 760)
         try await browser.open("http://127.0.0.1:\(port)/")
         try await eventually("some are dead, and rates are known", within: .seconds(120)) {
-            try await server.subscriber("tax")["dead"] as? Int ?? 0 >= 4
+            try await server.subscriber("tax")["dead"] as? Int ?? 0 >= 6
         }
-        func keep(_ name: String) async throws {
+        /// The page from the first panel that has `first`, or from its top, to the end of the last that has `last`.
+        func keep(_ name: String, from first: String? = nil, to last: String) async throws {
+            let edges =
+                try await browser.script(
+                    """
+                    const parts = (text) => [...document.querySelectorAll("main .panel, main .events, main .why")]
+                      .filter((e) => e.textContent.includes(text)).map((e) => e.getBoundingClientRect());
+                    const top = arguments[0] === null ? 0 : parts(arguments[0]).at(-1).top + scrollY - 12;
+                    return [Math.floor(top), Math.ceil(parts(arguments[1]).at(-1).bottom + scrollY + 14)];
+                    """, first ?? NSNull(), last) as? [Int]
+            let (top, bottom) = (try #require(edges?.first), try #require(edges?.last))
+            try await browser.size(1280, bottom - top)
+            // A note that is about to go would hide something.
+            _ = try await browser.script(
+                "document.querySelectorAll('.toast').forEach((e) => e.remove()); scrollTo(0, arguments[0])", top)
             try await browser.picture().write(to: target.appendingPathComponent("\(name).png"))
         }
+        func view(_ address: String, _ text: String) async throws {
+            try await browser.open("http://127.0.0.1:\(port)/#/\(address)")
+            try await browser.see(text, in: "main")
+        }
+        let routes = server.folder.appendingPathComponent("routes.conf")
         try await browser.see(" dead", in: ".picture")
-        try await keep("routing")
+        try await keep("routing", to: "Who gets what")
         try await browser.use(dark: true)
-        try await keep("routing-dark")
+        try await keep("routing-dark", to: "Who gets what")
         try await browser.use(dark: false)
-        try await browser.open("http://127.0.0.1:\(port)/#/dead/1")
-        try await browser.see("Attempt 2", in: ".attempts")
-        try await keep("dead-letter")
+        try await view("dead", "no tax rate")
+        try await keep("dead-letters", to: "Letters")
+        try await view("dead/1", "Attempt 2")
+        try await keep("dead-letter", to: "Send again")
         try await browser.use(dark: true)
         try await browser.click("main a", "order-")
         try await browser.see("Its subscribers", in: "main")
-        _ = try await browser.script("document.querySelector('.why').scrollIntoView()")
-        try await keep("why-dark")
+        try await keep("why-dark", from: "daily_digest", to: "Not for these")
+        try await browser.use(dark: false)
+
+        try await browser.size(1280, 760)
+        try await view("tail/orders?where=data.total%20%3E%20200", "order.placed")
+        try await browser.click("main button", "Hold")
+        try await browser.click(".events summary")
+        try await browser.see("Who got it, and why", in: ".events")
+        try await keep("tail", to: "order.")
+        try await browser.size(1280, 760)
+        try await view("events", "By time and filter")
+        try await browser.fill("input[placeholder='data.total >= 100']", "data.customer.country = 'IS'")
+        try await browser.click("main button", "Search")
+        try await browser.see("that were looked at")
+        try await keep("events", to: "order.")
+        try await view("subscriber/tax", "before it alike")
+        for text in ["gave up after", "Stands at"] { try await browser.see(text, in: "main") }
+        try await keep("subscriber", to: "Stands at")
+        let replay = try await server.post(
+            "/v1/subscribers/order_history/replay",
+            #"{"from":"earliest","where":"type = 'order.refunded'","rate":"5/s"}"#)
+        #expect(replay.status == 202, "\(replay.text)")
+        try await view("history", "running")
+        try await keep("history", to: "Over")
+        try Data((try String(contentsOf: routes, encoding: .utf8) + Self.later).utf8).write(to: routes)
+        try await browser.size(1280, 760)
+        try await view("generations", "Loaded")
+        try await browser.click("main button", "Reload")
+        try await browser.see("generation 2", in: ".link")
+        try await view("generations/2", "Generation 2 against 1")
+        try await keep("generations", to: "Loaded")
+        try await browser.size(390, 844)
+        try await view("", "Who gets what")
+        try await browser.picture().write(to: target.appendingPathComponent("phone.png"))
         try await browser.expectClean(port: port)
     }
 }

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 /// The dashboard of the real program in a real browser.
-@Suite(.serialized)
+@Suite(.serialized, .browser)
 struct DashboardTests {
     static let routes = """
         topic orders { retain 30d; key data.order_id }
@@ -23,13 +23,13 @@ struct DashboardTests {
         end
         """
 
-    private func shop(_ routes: String = routes) async throws -> RunningServer {
+    func shop(_ routes: String = routes) async throws -> RunningServer {
         let server = try RunningServer(routes: routes, plugins: ["receipts": Self.strict])
         try await server.start()
         return server
     }
 
-    private func publish(
+    func publish(
         _ server: RunningServer, _ id: String, type: String = "order.placed", _ data: String
     ) async throws {
         let answer = try await server.post(
@@ -39,16 +39,30 @@ struct DashboardTests {
         #expect(answer.status == 202, "\(answer.text)")
     }
 
-    private func open(_ server: RunningServer, _ view: String = "") async throws -> Browser {
-        let browser = try await Browser()
+    func open(_ server: RunningServer, _ view: String = "") async throws -> Browser {
+        let browser = try await Browser.fresh()
         try await browser.open("http://127.0.0.1:\(server.port)/\(view)")
         try await browser.see("live", in: ".link")
         return browser
     }
 
+    /// Without a suite's browser: one of its own.
+    @Test(.timeLimit(.minutes(3)))
+    func aBrowserLeavesNothingBehind() async throws {
+        var process: BrowserProcess?
+        try await Browser.run { browser in
+            process = browser.process
+            try await Browser.$current.withValue(browser) { try await Browser.fresh().open("about:blank") }
+            #expect(try browser.process.remaining().count > 3, "the shell, the driver and Chromium are seen")
+        }
+        let gone = try #require(process)
+        #expect(try gone.remaining() == [])
+        #expect(!FileManager.default.fileExists(atPath: gone.folder.path))
+    }
+
     // MARK: Dead letters
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func deadLettersAreReadMendedAndSentAgainBehindACanaryByClicksAlone() async throws {
         let server = try await shop()
         for number in 1...2 {
@@ -60,6 +74,16 @@ struct DashboardTests {
         try await eventually("two are dead") { try await server.subscriber("receipts")["dead"] as? Int == 2 }
         let browser = try await open(server)
         try await browser.see("2 dead", in: ".picture")
+
+        // Both failed twice: each error is told once.
+        try await browser.click(".picture a.subscriber", "receipts")
+        try await browser.see("order o-2 has no address", in: "main .attempts")
+        try await browser.see("order o-1 has no address", in: "main .attempts")
+        try await browser.see("and 1 before it alike", in: "main .attempts")
+        try await browser.see("in function <", in: "main .attempts .trace")
+        try await browser.click("main .attempts a", "orders 1")
+        try await browser.see("1 of 1 that were looked at", in: "main")
+        try await browser.see("o-2", in: ".events")
 
         try await browser.click("nav a", "Dead letters")
         try await browser.see("has no address", in: "main")
@@ -102,7 +126,7 @@ struct DashboardTests {
         try await browser.expectClean(port: server.port)
     }
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func aCanaryThatFailsStopsTheOthersAndADiscardAsksWhy() async throws {
         let server = try await shop()
         for number in 1...3 { try await publish(server, "e-\(number)", #"{"order_id":"o-\#(number)"}"#) }
@@ -127,7 +151,7 @@ struct DashboardTests {
 
     // MARK: Events
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func theTailShowsWhatPassesItsFilter() async throws {
         let server = try await shop()
         try await publish(server, "before", #"{"order_id":"o-0","email":"a@example.com","total":900}"#)
@@ -155,7 +179,7 @@ struct DashboardTests {
         try await browser.expectClean(port: server.port, refusals: [400])
     }
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func eventsAreFoundByTimeFilterAndIdAndSayWhoGotThemAndWhy() async throws {
         let server = try await shop()
         for number in 1...150 {
@@ -192,7 +216,7 @@ struct DashboardTests {
         try await browser.expectClean(port: server.port, refusals: [404])
     }
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func markupInAnEventIsShownAndNeverRun() async throws {
         let server = try await shop()
         let evil = "<img src=x onerror=window.hit=1><script>window.hit=2</script>"
@@ -222,7 +246,7 @@ struct DashboardTests {
 
     // MARK: Switches
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func aSubscriberIsPausedAndResumedWithTheKeyboardAlone() async throws {
         let server = try await shop()
         let browser = try await open(server)
@@ -257,7 +281,7 @@ struct DashboardTests {
         try await browser.expectClean(port: server.port)
     }
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func aReplayIsStartedWatchedAndCancelled() async throws {
         let server = try await shop()
         for number in 1...40 {
@@ -277,7 +301,59 @@ struct DashboardTests {
         try await browser.expectClean(port: server.port)
     }
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
+    func anImportIsWatchedUntilItsSubscriberHasTakenAll() async throws {
+        let server = try await shop()
+        let browser = try await open(server, "#/history")
+        try await browser.see("None is under way.")
+        try Data((1...3).map { #"{"n":\#($0)}"# }.joined(separator: "\n").utf8)
+            .write(to: server.folder.appendingPathComponent("past.ndjson"))
+        let taken = try await server.command("import", "stock", "past.ndjson", "--only", "books", "--no-wait")
+        #expect(taken.code == 0, "\(taken)")
+        try await browser.see("stock, 3 taken", in: "main table")
+        try await browser.see("0 of 3", in: "main table")
+        func pull(_ most: Int) async throws {
+            let pulled = try await server.post("/v1/subscribers/books/pull", #"{"max":\#(most),"wait":"20s"}"#).object
+            let leases = (pulled["deliveries"] as? [[String: Any]] ?? []).compactMap { $0["lease"] as? String }
+            #expect(leases.count == most)
+            let body = String(decoding: try JSONSerialization.data(withJSONObject: ["ack": leases]), as: UTF8.self)
+            #expect(try await server.post("/v1/subscribers/books/settle", body).status == 200)
+        }
+        try await pull(1)
+        try await browser.see("1 of 3", in: "main table")
+        try await browser.click("main table a", "books")
+        try await browser.see("1 of 3", in: "main table")
+        try await browser.click("nav a", "History")
+        try await pull(2)
+        try await browser.see("None is under way.")
+        try await browser.see("finished", in: "main table")
+        try await browser.see("3 of 3", in: "main table")
+        try await browser.expectClean(port: server.port)
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func aReloadThatWasUndoneIsShownWithWhatFailed() async throws {
+        let server = try await shop()
+        try await publish(server, "e-1", #"{"order_id":"o-1","email":"a@example.com"}"#)
+        try await eventually("it is acknowledged") { try await server.acked("receipts") == 1 }
+        let browser = try await open(server)
+        try server.write(
+            plugin: "receipts", "return function(event, ctx)\n  error('lost the address book')\nend\n")
+        #expect(try await server.command("reload").code == 0)
+        for number in 2...6 {
+            try await publish(server, "e-\(number)", #"{"order_id":"o-\#(number)","email":"a@example.com"}"#)
+        }
+        try await browser.see("reload undone", in: "main table")
+        try await browser.click("main table a", "receipts")
+        try await browser.see("Generation 2 changed it", in: "main .failure")
+        try await browser.see("It went back to what it was in generation 1", in: "main .failure")
+        try await browser.see("Plugins/receipts.lua:2: lost the address book", in: "main .trace")
+        try await browser.click("main .failure a", "Generation 2")
+        try await browser.see("lost the address book", in: ".diff .added")
+        try await browser.expectClean(port: server.port)
+    }
+
+    @Test(.timeLimit(.minutes(3)))
     func aReloadShowsWhatItWouldChangeAndWhatItChanged() async throws {
         let server = try await shop()
         let browser = try await open(server, "#/generations")
@@ -303,7 +379,7 @@ struct DashboardTests {
 
     // MARK: Who may
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(3)))
     func aTokenIsAskedForAndKeptForTheTabOnly() async throws {
         let server = try RunningServer(
             routes: Self.routes + """
@@ -312,7 +388,7 @@ struct DashboardTests {
                 token "root" secret("ROOT") { admin }
                 """, plugins: ["receipts": Self.strict])
         try await server.start(environment: ["EYES": "token-of-the-eyes", "ROOT": "token-of-root"])
-        let browser = try await Browser()
+        let browser = try await Browser.fresh()
         try await browser.open("http://127.0.0.1:\(server.port)/")
         try await browser.see("This server asks for a token", in: "dialog")
         try await browser.fill("dialog input", "wrong")
@@ -337,76 +413,4 @@ struct DashboardTests {
         try await browser.see("paused", in: ".standing")
         try await browser.expectClean(port: server.port, refusals: [401, 403])
     }
-
-    // MARK: How it looks
-
-    @Test(.timeLimit(.minutes(5)))
-    func everyViewFitsFrom360To1600PixelsAndIsReadableInLightAndDark() async throws {
-        let server = try await shop()
-        try await publish(server, "e-1", #"{"order_id":"o-\#(String(repeating: "1", count: 200))"}"#)
-        try await publish(server, "e-2", #"{"order_id":"o-2","email":"a@example.com"}"#)
-        _ = try await server.command("pause", "books", "--reason", "a test")
-        try await eventually("it is dead") { try await server.subscriber("receipts")["dead"] as? Int == 1 }
-        let browser = try await open(server)
-        for (view, text) in [
-            ("", "Who gets what"), ("dead", "Letters"), ("dead/1", "And now"), ("tail/orders", "order.placed"),
-            ("events", "By time and filter"), ("events/e-1", "Its subscribers"), ("history", "A new replay"),
-            ("generations/1", "Files of generation 1"), ("subscriber/receipts", "Stands at"),
-        ] {
-            _ = try await browser.script("location.hash = arguments[0]", "#/\(view)")
-            try await browser.see(text, in: "main")
-            for width in [360, 768, 1600] {
-                try await browser.size(width, 900)
-                try await eventually("\(view) fits into \(width) pixels") {
-                    try await browser.script(
-                        """
-                        const root = document.documentElement, picture = document.querySelector(".picture");
-                        return root.scrollWidth <= root.clientWidth
-                          && (!picture || picture.getBoundingClientRect().right <= root.clientWidth)
-                        """) as? Bool == true
-                }
-            }
-            for isDark in [false, true] {
-                try await browser.use(dark: isDark)
-                let faint = try await browser.script(Self.faintTexts) as? [String]
-                #expect(faint == [], "\(view), \(isDark ? "dark" : "light")")
-            }
-        }
-        #expect(
-            try await browser.script("return getComputedStyle(document.body).backgroundColor") as? String
-                == "rgb(17, 21, 27)", "it is dark indeed")
-        // Everything that can be operated has a name.
-        let nameless = try await browser.script(
-            """
-            return [...document.querySelectorAll("a, button, input, select, textarea")].filter((e) => e.checkVisibility()
-              && !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length)).map((e) => e.outerHTML)
-            """)
-        #expect(nameless as? [String] == [])
-        try await browser.expectClean(port: server.port)
-    }
-
-    /// Texts with less contrast than 4.5 to 1 (WCAG 2.2, 1.4.3).
-    private static let faintTexts = """
-        const parts = (text) => {
-          const numbers = text.match(/-?[\\d.]+(e-?\\d+)?/g).map(Number);
-          return text.startsWith("color(") ? [...numbers.slice(0, 3).map((n) => n * 255), numbers[3] ?? 1] : numbers;
-        };
-        const light = (rgb) => {
-          const [r, g, b] = rgb.map((n) => (n /= 255) <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const ground = (e) => {
-          for (; e; e = e.parentElement) {
-            const colour = parts(getComputedStyle(e).backgroundColor);
-            if (colour.length < 4 || colour[3] === 1) return colour;
-          }
-          return [255, 255, 255];
-        };
-        return [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && !(e instanceof SVGElement)
-            && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim() !== "") && !e.closest(".unseen, .skip, :disabled"))
-          .filter((e) => {
-            const [a, b] = [light(parts(getComputedStyle(e).color).slice(0, 3)), light(ground(e).slice(0, 3))];
-            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
-          }).map((e) => `${e.className} ${e.textContent.slice(0, 40)}`);
-        """
 }

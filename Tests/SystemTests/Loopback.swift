@@ -18,6 +18,9 @@ enum Loopback {
 
     struct Broken: Error {}
 
+    /// How long the other side may say nothing, in seconds: longer than anything here waits for.
+    private static let silenceMost = 120
+
     static func freePort() throws -> Int {
         let probe = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(probe) }
@@ -63,6 +66,9 @@ enum Loopback {
     private static func exchange(_ request: [UInt8], _ port: Int) throws -> Answer {
         let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(connection) }
+        // One that hangs fails the test, and not the whole run: a thread that waits can't be cancelled.
+        var patience = timeval(tv_sec: silenceMost, tv_usec: 0)
+        setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var address = address(port: port)
         let result = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {

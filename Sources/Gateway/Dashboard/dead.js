@@ -224,17 +224,20 @@ function editor(one, saved) {
   return form;
 }
 
-export function attemptList(attempts) {
+/** `about(one)`: what else is said of an attempt, before and behind what is known of each. */
+export function attemptList(attempts, about = () => []) {
   return h(
     "ol",
     { class: "attempts" },
-    attempts.map((one) =>
-      h(
+    attempts.map((one) => {
+      const [before, behind] = about(one);
+      return h(
         "li",
         {},
         h(
           "div",
           { class: "bar start" },
+          before,
           h("strong", {}, `Attempt ${one.attempt}`),
           chip(one.outcome === "ack" ? "live" : one.outcome === "dead" ? "failed" : one.outcome === "drop" ? "paused" : "busy", one.outcome),
           when(one.began),
@@ -242,10 +245,12 @@ export function attemptList(attempts) {
           h("span", {}, `generation ${one.generation}`),
           one.version && h("span", {}, `version ${one.version}`),
           one.replay && h("span", {}, "replay"),
+          behind,
         ),
         one.reason && trouble(one.reason, one.trace),
         one.published && h("p", {}, "Published ", one.published.map((made) => h("code", {}, `${made.topic} ${made.id} `))),
-      )),
+      );
+    }),
   );
 }
 

@@ -69,7 +69,10 @@ export function events({ parameters }) {
       if (!status || topic.childElementCount === status.topics.length) return;
       const first = status.topics.find((one) => !one.name.startsWith("$"));
       const chosen = parameters.get("topic") ?? first?.name;
+      const isFirst = topic.childElementCount === 0;
       replace(topic, status.topics.map((one) => h("option", { value: one.name, selected: one.name === chosen }, one.name)));
+      // An address that names a topic says what to look for.
+      if (isFirst && parameters.has("topic")) during(search, () => find(null));
     },
   };
 }
@@ -77,18 +80,22 @@ export function events({ parameters }) {
 const verdicts = { true: "live", false: "paused", unknown: "busy" };
 const states = { acked: "live", settled: "live", dead: "failed", retrying: "busy", inFlight: "behind", waiting: "behind" };
 
+/** The filter, and each of its terms with the values that decided; a filter of one term is its own. */
 function reason(one) {
   if (!one.filter) return h("p", {}, one.reason ?? "It takes all of this topic.");
+  const { text, terms, place } = one.filter;
+  const where = place && h("small", {}, ` ${place}`);
+  const isOneTerm = terms.length === 1 && terms[0].text === text;
   return h(
     "div",
     {},
-    h("p", {}, h("code", {}, one.filter.text), one.filter.place && h("small", {}, ` ${one.filter.place}`)),
+    !isOneTerm && h("p", {}, h("code", {}, text), where),
     h(
       "ul",
       { class: "terms" },
-      one.filter.terms.map((term) =>
+      terms.map((term) =>
         h("li", {}, chip(verdicts[term.verdict] ?? "busy", term.verdict), h("code", {}, term.text),
-          term.values.length > 0 && h("span", { class: "note" }, term.values.join(", ")))),
+          term.values.length > 0 && h("span", { class: "note" }, `in this event: ${term.values.join(", ")}`), isOneTerm && where)),
     ),
   );
 }

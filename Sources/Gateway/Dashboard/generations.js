@@ -67,7 +67,7 @@ export function generations({ name: number }) {
       list,
       table(
         "Generations",
-        [["Number", "number"], ["Loaded"], ["By"], ["Verdict"], ["Changes", "wide"], ["Files"]],
+        [["Number"], ["Loaded"], ["By"], ["Verdict"], ["Changes", "wide"], ["Files"]],
         all.map((one) => [
           String(one.number), when(one.time), one.trigger,
           one.running ? chip("live", "running") : one.verdict,

@@ -10,7 +10,7 @@ const words = { running: "behind", finished: "live", done: "live", cancelled: "p
 
 function describe(run) {
   const where = run.where ? ` where ${run.where}` : "";
-  if (run.kind === "imported" || run.topic) return `${run.topic}, ${count(run.taken ?? 0)} taken${run.complete ? "" : ", more to come"}`;
+  if (run.kind === "import") return `${run.topic}, ${count(run.taken ?? 0)} taken${run.complete ? "" : ", more to come"}`;
   return (run.topics ?? []).map((one) => `${one.topic} ${count(one.from)}–${count(one.until)}`).join(", ") + where;
 }
 

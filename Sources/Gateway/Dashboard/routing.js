@@ -12,7 +12,7 @@ const drawn = 60;
 
 /** What most needs somebody first. */
 const urgency = (one) =>
-  (one.dead > 0 ? 4 : 0) + (standing(one) === "live" ? 0 : 8) + (one.backlog > 1000 ? 2 : 0);
+  (one.dead > 0 || one.badReload ? 4 : 0) + (standing(one) === "live" ? 0 : 8) + (one.backlog > 1000 ? 2 : 0);
 
 export function routing() {
   const tiles = ["published", "acknowledged", "waiting", "dead letters", "oldest unsettled"].map((name) => {
@@ -129,7 +129,7 @@ function subscriberTable(all, rates) {
       ["Retrying", "number"], ["Dead", "number"], ["Last error", "wide"]],
     sorted.map((one) => [
       h("a", { href: `#/subscriber/${encodeURIComponent(one.name)}` }, one.name),
-      chip(standing(one)),
+      [chip(standing(one)), one.badReload && [" ", chip("failed", one.badReload.end === "undone" ? "reload undone" : "bad reload")]],
       rate(rates.get(one.name)),
       count(one.backlog),
       one.oldestUnsettledSeconds === undefined ? "–" : span(one.oldestUnsettledSeconds),

@@ -4,39 +4,83 @@
 
 import { get, path, query, send } from "/dashboard/api.js";
 import {
-  ask, button, chip, count, during, explain, facts, h, isInUse, panel, rate, replace, setText, span, standing, svg, toast, trouble, when,
+  ask, button, chip, count, during, explain, facts, h, isInUse, panel, plural, rate, replace, setText, span, standing, svg, toast, trouble, when,
 } from "/dashboard/dom.js";
 import { live } from "/dashboard/live.js";
-import { groupTable } from "/dashboard/dead.js";
+import { attemptList, groupTable } from "/dashboard/dead.js";
 import { replayForm, runTable } from "/dashboard/history.js";
 
-/** The last two minutes as a line. */
+/** Seconds that the line spans at least: the first ones are not to look like a whole history. */
+const sparkLeast = 30;
+
+/** What was acknowledged lately, up to two minutes, as a line. */
 function spark() {
-  const [width, height] = [240, 36];
+  const [width, height] = [240, 44];
   const line = svg("polyline", { class: "spark" });
-  const element = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" }, line);
+  const element = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, width, height, role: "img" }, line);
+  const caption = h("figcaption");
   return {
-    element,
+    element: h("figure", {}, element, caption),
     update(points) {
       const top = Math.max(1, ...points);
+      const seconds = Math.max(sparkLeast, points.length);
       const places = points.map((value, at) =>
-        `${(width - (points.length - 1 - at) * (width / 119)).toFixed(1)},${(height - 2 - (value / top) * (height - 4)).toFixed(1)}`);
+        `${(width - (points.length - 1 - at) * (width / (seconds - 1))).toFixed(1)},${(height - 3 - (value / top) * (height - 8)).toFixed(1)}`);
       line.setAttribute("points", places.join(" "));
-      element.setAttribute("aria-label", `Acknowledged in the last two minutes, at most ${rate(top)}`);
+      setText(caption, `acknowledged, last ${span(seconds)}, at most ${rate(top)}`);
+      element.setAttribute("aria-label", caption.textContent);
     },
   };
+}
+
+/** A reload that changed it, and what came of that when its deliveries failed. */
+function badReload(bad) {
+  const ends = {
+    undone: `It went back to what it was in generation ${bad.previous}; the same files are tried again only with \`fairlead reload --force\`.`,
+    paused: `It was paused${bad.obstacle ? `, and did not go back: ${bad.obstacle}` : ""}.`,
+    kept: "It goes on as it was changed.",
+  };
+  return [
+    h("p", { class: "failure" },
+      h("a", { href: `#/generations/${bad.generation}` }, `Generation ${bad.generation}`),
+      ` changed it, and ${plural(bad.failures, "attempt")} of ${plural(bad.deliveries, "delivery", "deliveries")} failed then. ${ends[bad.end] ?? ""}`),
+    trouble(bad.error, bad.trace),
+  ];
+}
+
+/** Different errors that are shown, of so many failed attempts. */
+const errorsShown = 5;
+const failuresRead = 50;
+
+/** Failed attempts, the newest first: one for all that failed in the same way. */
+function failureList(failures) {
+  const alike = new Map();
+  for (const one of failures) {
+    const key = JSON.stringify([one.reason, one.trace]);
+    const known = alike.get(key);
+    if (known) known.more += 1;
+    else alike.set(key, { ...one, more: 0 });
+  }
+  return attemptList([...alike.values()].slice(0, errorsShown), (one) => [
+    h("a", { href: `#/events${query({ topic: one.topic, since: one.offset, until: one.offset + 1 })}` }, `${one.topic} ${count(one.offset)}`),
+    one.more > 0 && h("span", {}, `and ${count(one.more)} before it alike`),
+  ]);
 }
 
 export function subscriber({ name }) {
   const stands = h("div", { class: "standing" });
   const numbers = h("div", { class: "numbers" });
   const error = h("div");
+  const reloaded = h("div");
+  const reloadedPanel = panel("A reload that it failed after", reloaded);
+  reloadedPanel.hidden = true;
   const letters = h("div");
   const runs = h("div");
   const settings = h("div");
   const chart = spark();
   const pause = button("Pause", () => setPaused());
   let shown = {};
+  let isLoading = false;
   let dead = -1;
 
   async function setPaused() {
@@ -66,6 +110,13 @@ export function subscriber({ name }) {
     replace(letters, groupTable(groups));
   }
 
+  async function loadFailures({ lastError, lastTrace }) {
+    const { failures } = await get(`${path("subscribers", name, "failures")}?limit=${failuresRead}`);
+    if (failures.length > 0) replace(error, failureList(failures));
+    // Not every error is that of an attempt.
+    else replace(error, lastError ? trouble(lastError, lastTrace) : h("p", { class: "empty" }, "Nothing has failed that is remembered."));
+  }
+
   async function loadSettings() {
     const graph = await get("/v1/routing");
     const route = graph.subscribers.find((one) => one.name === name);
@@ -74,7 +125,7 @@ export function subscriber({ name }) {
       settings,
       facts([
         ["From", route.from.join(", ")],
-        ["Where", h("code", {}, route.where ?? "all")],
+        ["Where", h("code", { class: "long" }, route.where ?? "all")],
         ["Delivered by", route.target ? `${route.method} ${route.target}` : route.method],
         ["Order", route.ordered ? "by key, one at a time" : "none"],
         ["Batch", route.batch && `${count(route.batch.count)} every ${route.batch.every}`],
@@ -119,14 +170,17 @@ export function subscriber({ name }) {
       ]),
     );
     chart.update(live.past.get(name) ?? []);
-    const failure = JSON.stringify([status.lastError, status.lastTrace]);
-    if (shown.failure !== failure) {
+    const failure = JSON.stringify([status.lastError, status.lastTrace, status.retried, status.dead]);
+    if (shown.failure !== failure && !isLoading && !isInUse(error)) {
       shown.failure = failure;
-      replace(
-        error,
-        status.lastError ? trouble(status.lastError, status.lastTrace)
-          : h("p", { class: "empty" }, "Nothing has failed since the start."),
-      );
+      isLoading = true;
+      loadFailures(status).catch(explain).finally(() => (isLoading = false));
+    }
+    const reload = JSON.stringify(status.badReload ?? null);
+    if (shown.reload !== reload) {
+      shown.reload = reload;
+      reloadedPanel.hidden = !status.badReload;
+      replace(reloaded, status.badReload && badReload(status.badReload));
     }
     if (dead !== status.dead) {
       dead = status.dead;
@@ -146,8 +200,9 @@ export function subscriber({ name }) {
       "div",
       {},
       h("div", { class: "bar" }, stands, pause),
-      h("section", { class: "panel" }, h("h2", {}, "Now"), h("div", { class: "split" }, numbers, h("figure", {}, chart.element, h("figcaption", {}, "acknowledged, last two minutes")))),
-      panel("Last error", error),
+      h("section", { class: "panel" }, h("h2", {}, "Now"), h("div", { class: "split" }, numbers, chart.element)),
+      reloadedPanel,
+      panel("Last errors", error),
       panel("Dead letters", letters),
       h("section", { class: "panel" }, h("h2", {}, "Replays and imports"), runs, replayForm(name)),
       panel("Settings", settings),
