@@ -83,9 +83,9 @@ enum Console {
         progress("\(bar) \(Int(part * 100)) %  \(text)")
     }
 
-    /// A table as wide as the terminal at most; where the output goes elsewhere, as wide as it is.
+    /// A table as wide as the terminal at most; where the output goes elsewhere, as $COLUMNS says, or as wide as it is.
     static func table(_ heading: [String], _ rows: [[String]]) -> String {
         TextTable(heading: heading, rows: rows)
-            .text(width: Terminal.columns(of: STDOUT_FILENO)) { styled($0, .bold) }
+            .text(width: Terminal.columns(of: STDOUT_FILENO) ?? Terminal.wantedColumns) { styled($0, .bold) }
     }
 }

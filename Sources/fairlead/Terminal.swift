@@ -15,6 +15,11 @@ enum Terminal {
         return Int(size.ws_col)
     }
 
+    /// Columns that whoever calls asks for, such as a script that shows what it gets on a terminal.
+    static var wantedColumns: Int? {
+        ProcessInfo.processInfo.environment["COLUMNS"].flatMap(Int.init).flatMap { $0 > 0 ? $0 : nil }
+    }
+
     /// Colours only for a person: on a terminal that has any, and where NO_COLOR is empty (https://no-color.org).
     static func isColoured(_ stream: Int32) -> Bool {
         let environment = ProcessInfo.processInfo.environment

@@ -52,6 +52,8 @@ struct TerminalTests {
             // Headings of columns that are empty may be left out.
             let words = Set(wide.split(whereSeparator: \.isWhitespace).filter { $0.contains(where: \.isLowercase) })
                 .map { $0.lowercased() }
+            let asked = try await piped("COLUMNS=80 \(command)", in: server)
+            #expect(asked.split(separator: "\n").contains { $0.hasPrefix("    ") } || wide == asked, "\(asked)")
             for columns in [60, 80, 200] {
                 let shown = try await onTerminal(command, columns: columns, in: server)
                 let lines = Self.lines(shown)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Glibc
 import Testing
 
 /// A page's commands, run one after the other as a reader would, in a folder of their own and on free ports.
@@ -8,6 +9,8 @@ final class Walk {
     private let page: ManualPage
     private let server: RunningServer
     private let sinkPort: Int
+    /// Bound until somebody listens there: on a busy machine another process would be given the port meanwhile.
+    private var held: [Int: Int32] = [:]
     private var jobs: [Job] = []
     private var environment: [String: String] = [:]
     /// Whether the server reloads by itself, so that nobody knows how often it did between two changes.
@@ -23,11 +26,17 @@ final class Walk {
         self.page = page
         server = try RunningServer(routes: "")
         sinkPort = try Loopback.freePort()
+        for port in [server.port, sinkPort] {
+            let holder = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            held[port] = holder
+            _ = try Loopback.bind(holder, port: port)
+        }
         let files = FileManager.default
         try files.removeItem(at: server.folder.appendingPathComponent("Plugins"))
         try files.removeItem(at: server.folder.appendingPathComponent("routes.conf"))
         let program = RunningServer.program.deletingLastPathComponent().path
         environment["PATH"] = "\(program):/usr/local/bin:/usr/bin:/bin"
+        environment["COLUMNS"] = ""
         guard page.isInShop else { return }
         for name in ["Plugins", "docs", "routes.conf"] {
             try files.copyItem(
@@ -37,7 +46,12 @@ final class Walk {
         try ported(String(contentsOf: routes, encoding: .utf8)).write(to: routes, atomically: true, encoding: .utf8)
     }
 
+    private func release(_ port: Int) {
+        if let holder = held.removeValue(forKey: port) { close(holder) }
+    }
+
     deinit {
+        for holder in held.values { close(holder) }
         for case .process(let process) in jobs where process.isRunning {
             kill(process.processIdentifier, SIGKILL)
             process.waitUntilExit()
@@ -198,10 +212,12 @@ final class Walk {
             }
             let options = (match.1 ?? "").split(separator: " ").map(String.init)
             isWatching = options.contains("--watch")
+            release(server.port)
             try await server.start(options, environment: environment)
             jobs.append(.server)
             return
         }
+        if command.hasPrefix("fairlead sink") { release(sinkPort) }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/bash")
         process.arguments = ["-c", "exec \(ported(command))"]
