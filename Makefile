@@ -4,6 +4,7 @@
 #   make test    everything that CI checks
 #   make run     the server, with the routes.conf of this folder
 #   make deb     a Debian package in .build/deb; `make install` without one (PREFIX, DESTDIR)
+#   make docs    runs every command of the documentation and writes what it printed into the pages
 #   make soak    the long runs: the Lua host under sanitizers and valgrind, and what is left of 100,000 stopped handlers
 #   make fuzz    bytes of any kind for whatever reads bytes
 #   make bench   how fast the parts are; `make bench-peers` compares with nats-server, redis-server and rabbitmq-server;
@@ -14,13 +15,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 python3-venv openssl chromium chromium-driver
+PACKAGES := curl pkg-config liblua5.4-dev libsimdjson-dev libsqlite3-dev libcurl4-openssl-dev python3 python3-venv openssl chromium chromium-driver
 # What tests speak to the server with.
 PYTHON := .build/python
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps promtool build release run demo static install deb test-deb test lint format pictures bench bench-quick bench-keep bench-peers fuzz fuzz-lua soak soak-lua soak-crash soak-simulation simulate clean
+.PHONY: help deps promtool build release run demo static install deb test-deb test lint format docs pictures bench bench-quick bench-keep bench-peers fuzz fuzz-lua soak soak-lua soak-crash soak-simulation simulate clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -109,6 +110,14 @@ lint:
 
 format:
 	swift format -i --parallel -r $(SOURCES)
+
+# `make test` holds what the commands print against the pages; here the pages follow, to be read before they are committed.
+docs: deps
+	swift build --build-tests
+	UPDATE_FIXTURES=1 .build/debug/fairleadPackageTests.xctest --testing-library swift-testing --no-parallel \
+	  --filter "WalkTests|ManualTests|LuaAPITests" || true
+	.build/debug/fairleadPackageTests.xctest --testing-library swift-testing --no-parallel --filter WalkTests
+	@git --no-pager diff --stat -- README.md CONTRIBUTING.md Editors docs
 
 # Of the dashboard, for docs/dashboard.md. pngquant makes them small where it is installed.
 pictures: deps

@@ -39,7 +39,7 @@ static void put(struct connection *me, const char *text, size_t count) {
 static int exchange(struct connection *me, const char *path, const char *type) {
   char head[512];
   int count = snprintf(head, sizeof head,
-                       "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", path, type,
+                       "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", path, type,
                        me->body_count);
   struct iovec parts[2] = {{head, (size_t)count}, {me->body, me->body_count}};
   while (parts[0].iov_len + parts[1].iov_len > 0) {

@@ -24,10 +24,27 @@ struct Bench: AsyncParsableCommand {
 
     struct Figure: Codable {
         var name: String
-        /// Events a second, the median of the rounds.
-        var rate: Double
-        var lowest: Double
-        var highest: Double
+        /// Events a second, the median of the rounds; none where only latencies are measured.
+        var rate: Double?
+        var lowest: Double?
+        var highest: Double?
+        var milliseconds: [String: Spread]?
+
+        /// Of the rounds.
+        struct Spread: Codable {
+            var median: Double
+            var lowest: Double
+            var highest: Double
+
+            init(_ values: [Double]) {
+                let sorted = values.sorted()
+                median = sorted.isEmpty ? 0 : sorted[sorted.count / 2]
+                lowest = sorted.first ?? 0
+                highest = sorted.last ?? 0
+            }
+
+            var text: String { String(format: "%.2f (%.2f–%.2f)", median, lowest, highest) }
+        }
     }
 
     func run() async throws {
@@ -37,7 +54,8 @@ struct Bench: AsyncParsableCommand {
         let payload = Self.payload(bytes: size)
         if startup { return try await measureStartup(folder, payload) }
         if let only, Self.historyName.contains(only) {
-            for line in try await measureHistory(folder) { Console.say(line) }
+            let figures = try await measureHistory(folder)
+            Console.say(json ? try Self.json(figures) : HistoryBench.text(figures, rounds: max(1, rounds)))
             return
         }
         let server = try BenchServer(folder: folder)
@@ -58,7 +76,10 @@ struct Bench: AsyncParsableCommand {
                 let before = try await server.acked("handler")
                 let seconds = try load(server, "handled", payload, events, batch, connections)
                 let start = ContinuousClock.now
-                while try await server.acked("handler") < before + events {
+                while true {
+                    let done = try await server.acked("handler") - before
+                    guard done < events else { break }
+                    Console.progress(done, of: events, "handled")
                     try await Task.sleep(for: .milliseconds(5))
                 }
                 return seconds + (ContinuousClock.now - start) / .seconds(1)
@@ -71,42 +92,57 @@ struct Bench: AsyncParsableCommand {
         let order = try measureOrder(server)
         let history = only == nil ? try await measureHistory(folder.appendingPathComponent("history")) : []
 
+        Console.progress(nil)
         if json {
-            Console.say(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self))
+            Console.say(try Self.json(figures + order + history))
         } else {
             Console.say(
                 "\(size)-byte events, \(rounds) rounds, load generator included, fdatasync before each answer\n")
             Console.say(
                 Console.table(
                     ["WORK", "EVENTS/S", "LOWEST", "HIGHEST"],
-                    figures.map { [$0.name, "\(Int($0.rate))", "\(Int($0.lowest))", "\(Int($0.highest))"] }))
-            for line in order { Console.say("\n" + line) }
-            if !history.isEmpty { Console.say("\n" + history.joined(separator: "\n")) }
+                    figures.map { figure in
+                        [figure.name] + [figure.rate, figure.lowest, figure.highest].map { "\(Int($0 ?? 0))" }
+                    }))
+            for figure in order {
+                Console.say("\n\(figure.name), in ms, median (lowest–highest)\n")
+                let rows = (figure.milliseconds ?? [:]).sorted { $0.key < $1.key }
+                Console.say(Console.table(["P99", "MS"], rows.map { [$0.key, $0.value.text] }))
+            }
+            if !history.isEmpty { Console.say("\n" + HistoryBench.text(history, rounds: max(1, rounds))) }
         }
     }
 
+    private static func json(_ figures: [Figure]) throws -> String {
+        Console.progress(nil)
+        return String(decoding: try JSONEncoder().encode(figures), as: UTF8.self)
+    }
+
     /// Whether a key that fails holds the others up: latencies with and without one, by turns, so that both see the same
-    /// machine. Lines for people only, since these are no rates.
-    private func measureOrder(_ server: BenchServer) throws -> [String] {
+    /// machine.
+    private func measureOrder(_ server: BenchServer) throws -> [Figure] {
         if let only, !"order".contains(only) { return [] }
         let load = OrderLoad(port: server.port)
         var (clean, poisoned): ([Double], [Double]) = ([], [])
         _ = try load.p99(seconds: 1, poisoned: false)
-        for _ in 0..<max(1, rounds) {
+        for round in 0..<max(1, rounds) {
+            Console.progress(round, of: max(1, rounds), "ordered pull")
             clean.append(try load.p99(seconds: 4, poisoned: false))
             poisoned.append(try load.p99(seconds: 4, poisoned: true))
         }
-        func median(_ values: [Double]) -> String { String(format: "%.2f ms", values.sorted()[values.count / 2]) }
         return [
-            "ordered pull, 1,000 keys, 5,000 events/s, p99 from publish to delivery: \(median(clean)); with one key "
-                + "that fails each time, of the others: \(median(poisoned))"
+            Figure(
+                name: "ordered pull, 1,000 keys, 5,000 events/s, p99 from publish to delivery",
+                milliseconds: [
+                    "no key fails": .init(clean), "of the others, where one key fails each time": .init(poisoned),
+                ])
         ]
     }
 
     private static let historyName = "history beside what is live"
 
     /// What live events wait for while a million of the past are delivered as well.
-    private func measureHistory(_ folder: URL) async throws -> [String] {
+    private func measureHistory(_ folder: URL) async throws -> [Figure] {
         let bench = HistoryBench(folder: folder, rounds: max(1, rounds)) { server, body, count in
             _ = try load(server, "orders", body, count, batch, connections)
         }
@@ -118,6 +154,7 @@ struct Bench: AsyncParsableCommand {
             _ = try load(server, "plain", payload, events, batch, connections)
         }
         let figures = try await bench.run()
+        Console.progress(nil)
         if json { return Console.say(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self)) }
         Console.say("\(size)-byte events; from the start of the process to /readyz\n")
         Console.say(
@@ -133,6 +170,11 @@ struct Bench: AsyncParsableCommand {
         for _ in 0..<max(1, rounds) { rates.append(Double(count) / (try await round())) }
         rates.sort()
         return [Figure(name: name, rate: rates[rates.count / 2], lowest: rates.first ?? 0, highest: rates.last ?? 0)]
+    }
+
+    /// Shows ten times a second how far it is: often enough for an eye, and no work beside what is measured.
+    static func wait(for group: DispatchGroup, _ show: () -> Void) {
+        while group.wait(timeout: .now() + .milliseconds(100)) == .timedOut { show() }
     }
 
     private static func payload(bytes: Int) -> [UInt8] {
@@ -151,7 +193,7 @@ struct Bench: AsyncParsableCommand {
         var body: [UInt8] = []
         for _ in 0..<batch { body += payload + [UInt8(ascii: "\n")] }
         let head =
-            "POST /v1/topics/\(topic)/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n"
+            "POST /v1/topics/\(topic)/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
             + "Content-Length: \(body.count)\r\n\r\n"
         let request = Array(head.utf8) + body
         let group = DispatchGroup()
@@ -173,7 +215,7 @@ struct Bench: AsyncParsableCommand {
             }
             thread.start()
         }
-        group.wait()
+        Self.wait(for: group) { Console.progress(run.requests.load(ordering: .relaxed), of: total, "sent to \(topic)") }
         let message: String? = run.failure.withLock { $0 }
         if let message {
             Console.complain("the bench's server failed: \(message)")

@@ -19,7 +19,7 @@ struct Check: AsyncParsableCommand {
             With --json each finding is one object on a line of standard output, for editors, and nothing else is printed.
             """)
 
-    @Argument(help: "The configuration.") var config = "routes.conf"
+    @Argument(help: "The configuration.", completion: .routes) var config = "routes.conf"
     @Flag(help: "Missing environment variables and secrets are errors.") var strictEnv = false
     @Flag(help: "Print each finding as a JSON object.") var json = false
 

@@ -150,7 +150,8 @@ extension Dead {
             var answer = try await server.client.send("POST", "/v1/dead/redrive", body: .bytes(ByteBuffer(data: data)))
             var run = try answer.decoded(Run.self)
             while !noWait, run.state == "running" {
-                Console.progress("\(run.total - run.waiting) of \(run.total) sent, \(run.succeeded) acknowledged")
+                let sent = run.total - run.waiting
+                Console.progress(sent, of: run.total, "\(sent) of \(run.total) sent, \(run.succeeded) acknowledged")
                 try await Task.sleep(for: .milliseconds(200))
                 answer = try await server.client.send("GET", "/v1/dead/redrives/\(run.run)")
                 run = try answer.decoded(Run.self)

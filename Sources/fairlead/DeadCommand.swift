@@ -31,8 +31,8 @@ struct Dead: AsyncParsableCommand {
 
     /// Which dead letters a listing is about.
     struct Filter: ParsableArguments {
-        @Option(help: "Only of this subscriber.") var subscriber: String?
-        @Option(help: "Only of this topic.") var topic: String?
+        @Option(help: "Only of this subscriber.", completion: .subscribers) var subscriber: String?
+        @Option(help: "Only of this topic.", completion: .topics) var topic: String?
         @Option(help: "Only of this group, as `dead groups` names it.") var group: String?
 
         var query: [String] {

@@ -15,7 +15,7 @@ struct Doctor: AsyncParsableCommand {
             Exit code 0: nothing keeps Fairlead from working. 1: something does.
             """)
 
-    @Argument(help: "The configuration.") var config = "routes.conf"
+    @Argument(help: "The configuration.", completion: .routes) var config = "routes.conf"
     @Flag(help: "Also try to reach the mail server.") var network = false
     @Flag(help: "Print the findings as JSON.") var json = false
 

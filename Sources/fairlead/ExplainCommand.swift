@@ -14,11 +14,12 @@ struct Explain: AsyncParsableCommand {
             with the line it comes from.
             """)
 
-    @Argument(help: "The topic.") var topic: String
-    @Argument(help: "The file with the event; - is standard input.") var event = "-"
+    @Argument(help: "The topic.", completion: .topics) var topic: String
+    @Argument(help: "The file with the event; - is standard input.", completion: .file()) var event = "-"
     @Option(help: "The event's type, for plain data. Default: the topic's name.") var type: String?
-    @Option(help: "The configuration.") var config = "routes.conf"
+    @Option(help: "The configuration.", completion: .routes) var config = "routes.conf"
     @Flag(help: "Settings of those, too, that don't get the event.") var full = false
+    @Flag(help: "Print all of it as one JSON object.") var json = false
 
     func run() async throws {
         let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: false)
@@ -29,7 +30,13 @@ struct Explain: AsyncParsableCommand {
         }
         do {
             let record = try EventFile(event).record(on: topic, type: type, of: table)
-            Console.say(RouteExplanation(table, record).text(isFull: full), terminator: "")
+            let explanation = RouteExplanation(table, record)
+            if json {
+                var text: [UInt8] = []
+                explanation.json.append(to: &text)
+                return Console.say(String(decoding: text, as: UTF8.self))
+            }
+            Console.say(explanation.text(isFull: full), terminator: "")
         } catch {
             Console.complain(error.message)
             throw ExitCode.refused

@@ -14,7 +14,7 @@ struct Fmt: AsyncParsableCommand {
             Exit code 1 with --check or --diff: a file is laid out otherwise. 2: a file can't be read or laid out.
             """)
 
-    @Argument(help: "The files; - is standard input.") var files: [String] = []
+    @Argument(help: "The files; - is standard input.", completion: .routes) var files: [String] = []
     @Flag(help: "Change nothing; name the files that would change.") var check = false
     @Flag(help: "Change nothing; show what would change.") var diff = false
 
@@ -36,7 +36,7 @@ struct Fmt: AsyncParsableCommand {
                 isRefused = true
             }
             if path == "-", !check, !diff {
-                FileHandle.standardOutput.write(Data(formatted.bytes))
+                Console.say(formatted.bytes)
                 continue
             }
             guard formatted.bytes != old else { continue }

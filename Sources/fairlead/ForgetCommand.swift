@@ -10,7 +10,7 @@ struct Forget: AsyncParsableCommand {
             days after its block was removed, and it goes on where it stopped if the block comes back.
             """)
 
-    @Argument(help: "The subscriber.") var subscriber: String
+    @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
     @Flag(help: "Yes, for good.") var yes = false
     @OptionGroup var server: ServerOptions
 

@@ -34,39 +34,56 @@ struct HistoryBench {
         }
     }
 
-    func run() async throws -> [String] {
+    func run() async throws -> [Bench.Figure] {
         let log = Pipe()
         let server = try BenchServer(folder: folder, errors: log)
         defer { server.stop() }
         let reader = HandledReader(log.fileHandleForReading)
         try await server.waitUntilReady()
         try fill(server, Array(Self.order("o-past")), Self.past)
-        while try await server.acked("bookkeeper") < Self.past { try await Task.sleep(for: .milliseconds(50)) }
+        while true {
+            let done = try await server.acked("bookkeeper")
+            guard done < Self.past else { break }
+            Console.progress(done, of: Self.past, "past orders are handled for the first time")
+            try await Task.sleep(for: .milliseconds(50))
+        }
 
         let names = ["nothing", "replay", "replay at 50,000/s", "import, from the file to the last handler"]
         var samples: [[Sample]] = names.map { _ in [] }
         for round in 1...rounds {
+            Console.progress(round - 1, of: rounds, "live orders beside history")
             samples[0].append(
                 try await measure(server, reader) { try await Task.sleep(for: .seconds(Self.quietSeconds)) })
             samples[1].append(try await measure(server, reader) { try await replay(server, []) })
             samples[2].append(try await measure(server, reader) { try await replay(server, ["--rate", "50000/s"]) })
             samples[3].append(try await measure(server, reader) { try await importFile(server, round) })
         }
-        let rows = zip(names, samples).map { name, samples in
-            func figures(_ part: Double) -> String {
-                let values = samples.map { $0.percentile(part) }.sorted()
-                func text(_ value: Double) -> String { String(format: "%.2f", value) }
-                return "\(text(values[values.count / 2])) (\(text(values[0]))–\(text(values[values.count - 1])))"
-            }
-            let rates = samples.map(\.rate).sorted()
-            let rate = Int(rates[rates.count / 2])
-            return [name, rate == 0 ? "-" : "\(rate)", figures(0.5), figures(0.99), figures(0.999)]
+        return zip(names, samples).map { name, samples in
+            let rates = Bench.Figure.Spread(samples.map(\.rate))
+            let isHistory = rates.median > 0
+            return Bench.Figure(
+                name: name, rate: isHistory ? rates.median : nil, lowest: isHistory ? rates.lowest : nil,
+                highest: isHistory ? rates.highest : nil,
+                milliseconds: Dictionary(
+                    uniqueKeysWithValues: Self.percentiles.map { percentile in
+                        (percentile.name, .init(samples.map { $0.percentile(percentile.part) }))
+                    }))
         }
-        return [
-            "\(Self.publishers * Self.perSecond) live orders/s, one a request, to a Lua handler; from publish to handled, in ms, "
-                + "median of \(rounds) rounds (lowest–highest)\n",
-            Console.table(["BESIDE \(Self.past) PAST ORDERS", "OF THEM/S", "P50", "P99", "P99.9"], rows),
-        ]
+    }
+
+    private static let percentiles = [
+        (name: "p50", part: 0.5), (name: "p99", part: 0.99), (name: "p99.9", part: 0.999),
+    ]
+
+    static func text(_ figures: [Bench.Figure], rounds: Int) -> String {
+        let rows = figures.map { figure in
+            [figure.name, figure.rate.map { "\(Int($0))" } ?? "-"]
+                + percentiles.map { figure.milliseconds?[$0.name]?.text ?? "-" }
+        }
+        return
+            "\(publishers * perSecond) live orders/s, one a request, to a Lua handler; from publish to handled, in ms, "
+            + "median of \(rounds) rounds (lowest–highest)\n\n"
+            + Console.table(["BESIDE \(past) PAST ORDERS", "OF THEM/S", "P50", "P99", "P99.9"], rows)
     }
 
     /// Live orders while `body` runs.

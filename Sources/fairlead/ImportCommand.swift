@@ -19,9 +19,10 @@ struct Import: AsyncParsableCommand {
             less at once while events are published: what is live goes first.
             """)
 
-    @Argument(help: "The topic that the events are of.") var topic: String
-    @Argument(help: "The file, one event on each line.") var file: String
-    @Option(name: .customLong("only"), help: "The subscriber that gets them.") var subscriber: String
+    @Argument(help: "The topic that the events are of.", completion: .topics) var topic: String
+    @Argument(help: "The file, one event on each line.", completion: .file()) var file: String
+    @Option(name: .customLong("only"), help: "The subscriber that gets them.", completion: .subscribers) var subscriber:
+        String
     @Option(help: "The events' type, for plain JSON. Default: the topic's name.") var type: String?
     @Option(help: "Events in one request.") var batch = 250
     @Flag(help: "Don't wait until all are delivered.") var noWait = false
@@ -30,6 +31,8 @@ struct Import: AsyncParsableCommand {
 
     /// Bytes of one request; one larger event goes alone.
     private static let requestBytesMax = 4 << 20
+    /// Lines between two looks at how far the check is.
+    private static let checkedAtOnce = 20_000
     /// Bad lines that are shown.
     private static let complaintsMax = 20
     /// How often, and how long in between, a request is sent again while the server has no room.
@@ -112,7 +115,9 @@ struct Import: AsyncParsableCommand {
                 let message = failure.message.replacing("line 1: ", with: "", maxReplacements: 1)
                 Console.complain("\(file):\(line.number): \(message)")
             }
-            if (count + bad).isMultiple(of: 20_000) { Console.progress("\(count + bad) lines checked") }
+            if (count + bad).isMultiple(of: Self.checkedAtOnce) {
+                Console.progress(line.range.upperBound, of: lines.data.count, "\(count + bad) lines checked")
+            }
         }
         Console.progress(nil)
         guard bad == 0 else {
@@ -132,7 +137,7 @@ struct Import: AsyncParsableCommand {
             at = try await post(body, at: at, expecting: at + pending, to: path)
             body = Data()
             pending = 0
-            Console.progress("\(at) of \(count) sent (\(at * 100 / count) %)")
+            Console.progress(at, of: count, "\(at) of \(count) sent")
         }
         for line in lines.dropFirst(taken) {
             if pending == batch || (pending > 0 && body.count + line.range.count > Self.requestBytesMax) {

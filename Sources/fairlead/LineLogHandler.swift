@@ -30,7 +30,7 @@ struct LineLogHandler: LogHandler {
         case .text: line = text(event, all)
         case .json: line = json(event, all)
         }
-        FileHandle.standardError.write(Data((line + "\n").utf8))
+        StandardStream.errors.write(line + "\n")
     }
 
     private func text(_ event: LogEvent, _ metadata: Logger.Metadata) -> String {

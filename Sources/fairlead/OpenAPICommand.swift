@@ -27,7 +27,7 @@ struct AsyncAPICommand: ParsableCommand {
             Filters, as AsyncAPI has none, stand in the descriptions and as x-where.
             """)
 
-    @Argument(help: "The configuration.") var config = "routes.conf"
+    @Argument(help: "The configuration.", completion: .routes) var config = "routes.conf"
 
     func run() throws {
         let compiled = RouteCompiler.compile(config, from: FileRouteSources(), strictEnvironment: false)

@@ -75,7 +75,7 @@ struct OrderLoad {
             }
             let body = Array(lines.utf8)
             let head =
-                "POST /v1/topics/keyed/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n"
+                "POST /v1/topics/keyed/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
                 + "Content-Length: \(body.count)\r\n\r\n"
             let status = try connection.exchange(Array(head.utf8) + body)
             guard status == 202 else { throw LoadConnection.Failed(what: "publish: status \(status)") }

@@ -11,7 +11,7 @@ struct Pause: AsyncParsableCommand {
         abstract: "Stop delivering to a subscriber; its events wait.",
         discussion: "It stays paused, over reloads and restarts, until `fairlead resume`.")
 
-    @Argument(help: "The subscriber.") var subscriber: String
+    @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
     @Option(help: "Why, for whoever reads `fairlead status`.") var reason: String?
     @OptionGroup var server: ServerOptions
 
@@ -27,7 +27,7 @@ struct Resume: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Go on delivering to a paused subscriber, from where it stopped.")
 
-    @Argument(help: "The subscriber.") var subscriber: String
+    @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
     @OptionGroup var server: ServerOptions
 
     func run() async throws {

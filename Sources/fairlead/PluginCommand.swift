@@ -98,7 +98,8 @@ struct Plugin: AsyncParsableCommand {
                 With --json each finding is one object on a line of standard output, for editors, and nothing else is printed.
                 """)
 
-        @Argument(help: "Names of plugins; without any, all of the folder.") var names: [String] = []
+        @Argument(help: "Names of plugins; without any, all of the folder.", completion: .plugins) var names: [String] =
+            []
         @OptionGroup var place: FolderOptions
         @Flag(help: "Print each finding as a JSON object.") var json = false
 

@@ -14,8 +14,8 @@ struct Publish: AsyncParsableCommand {
             one of these on each line. Prints how many events are durable; with exit code 2, none is.
             """)
 
-    @Argument(help: "The topic.") var topic: String
-    @Argument(help: "The file; - or nothing is standard input.") var file = "-"
+    @Argument(help: "The topic.", completion: .topics) var topic: String
+    @Argument(help: "The file; - or nothing is standard input.", completion: .file()) var file = "-"
     @Option(help: "The events' type, for plain JSON. Default: the topic's name.") var type: String?
     @Option(help: "Deliver not before this time has passed, such as 30s, or this moment; for plain JSON.")
     var after: String?

@@ -11,7 +11,7 @@ struct Pull: AsyncParsableCommand {
         abstract: "Lease events of a pull subscriber, print them one on a line, and acknowledge them.",
         discussion: "With --no-ack the leases are left to run out, and the events come again.")
 
-    @Argument(help: "The subscriber.") var subscriber: String
+    @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
     @Option(help: "Events at most.") var max = 100
     @Option(help: "How long to wait for the first, such as 20s.") var wait = "0s"
     @Flag(name: .customLong("no-ack"), help: "Only look.") var noAck = false

@@ -35,7 +35,9 @@ struct PullLoad {
             }
             thread.start()
         }
-        group.wait()
+        Bench.wait(for: group) {
+            Console.progress(shared.settled.load(ordering: .relaxed), of: count, "pulled and settled")
+        }
         let message: String? = shared.failure.withLock { $0 }
         if let message { throw LoadConnection.Failed(what: message) }
         return (ContinuousClock.now - start) / .seconds(1)
@@ -70,7 +72,7 @@ struct PullLoad {
 
     func request(_ verb: String, _ body: [UInt8]) -> [UInt8] {
         Array(
-            ("POST /v1/subscribers/\(subscriber)/\(verb) HTTP/1.1\r\nHost: bench\r\n"
+            ("POST /v1/subscribers/\(subscriber)/\(verb) HTTP/1.1\r\nHost: localhost\r\n"
                 + "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n\r\n").utf8) + body
     }
 

@@ -114,10 +114,7 @@ struct Rehearse: AsyncParsableCommand {
         let rehearsal = Rehearsal(
             of: candidate, after: baseline, ledger, JournalReader(folder: folder + "/journal"), options)
         let result = try await rehearsal.run { done, total in
-            let width = 30
-            let filled = min(width, done * width / max(1, total))
-            let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
-            Console.progress("\(bar) \(done) of \(total) events")
+            Console.progress(done, of: total, "\(done) of \(total) events")
         }
         Console.progress(nil)
         try ledger.close()
@@ -141,11 +138,8 @@ struct Rehearse: AsyncParsableCommand {
 
     /// A line longer than 120 columns is hard to follow, and below 80 nothing fits.
     private static var columns: Int {
-        var size = winsize()
-        guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else {
-            return 100
-        }
-        return min(120, max(80, Int(size.ws_col)))
+        guard let columns = Terminal.columns(of: STDOUT_FILENO) else { return 100 }
+        return min(120, max(80, columns))
     }
 
     private func stubs() throws -> HTTPStubs {

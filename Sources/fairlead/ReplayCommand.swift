@@ -15,7 +15,7 @@ struct Replay: AsyncParsableCommand {
             With --list it shows runs, with --cancel it ends one.
             """)
 
-    @Argument(help: "The subscriber.") var subscriber: String
+    @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
     @Option(help: "From where.") var from: String?
     @Option(help: "Up to where, not included. Default: the end as it is now.") var to: String?
     @Option(help: "One of the subscriber's topics. Default: all of them.") var topic: String?
@@ -95,7 +95,7 @@ struct HistoryRun: Decodable {
         var answer = begun
         var run = try answer.decoded(HistoryRun.self)
         while waits, run.state == "running" {
-            Console.progress(run.line)
+            Console.progress(run.passed, of: run.total, run.line)
             try await Task.sleep(for: .milliseconds(200))
             answer = try await server.client.send(
                 "GET", "/v1/subscribers/\(subscriber.pathSegment)/replays/\(run.id)")
@@ -116,7 +116,6 @@ struct HistoryRun: Decodable {
 
     private var line: String {
         var line = "\(passed) of \(total)"
-        if total > 0 { line += " (\(passed * 100 / total) %)" }
         line += ", \(delivered) delivered"
         if let perSecond { line += ", \(perSecond)/s" }
         if let remainingSeconds { line += ", \(remainingSeconds) s to go" }

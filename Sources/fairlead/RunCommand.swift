@@ -22,8 +22,8 @@ struct Run: AsyncParsableCommand {
             Exit code 1: the event would be tried again or become a dead letter. 2: the plugin or the event is refused.
             """)
 
-    @Argument(help: "The plugin's name.") var plugin: String
-    @Argument(help: "The file with the event; - is standard input.") var event = "-"
+    @Argument(help: "The plugin's name.", completion: .plugins) var plugin: String
+    @Argument(help: "The file with the event; - is standard input.", completion: .file()) var event = "-"
     @Option(help: "Settings, grants and limits of this subscriber.") var subscriber: String?
     @Option(help: ArgumentHelp("A setting: JSON, or text.", valueName: "key=value")) var set: [String] = []
     @Option(help: ArgumentHelp("A grant, as routes.conf has it: `http api.example.com`.", valueName: "grant"))

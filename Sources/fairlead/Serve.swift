@@ -26,7 +26,7 @@ struct Serve: AsyncParsableCommand {
             and says why.
             """)
 
-    @Argument(help: "The configuration.") var config = "routes.conf"
+    @Argument(help: "The configuration.", completion: .routes) var config = "routes.conf"
     @Option(help: "From which level on to log: trace, debug, info, notice, warning, error, critical.")
     var logLevel = "info"
     @Option(help: "How to log: text or json.") var logFormat: LineLogHandler.Format = .text

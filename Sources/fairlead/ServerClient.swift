@@ -15,7 +15,7 @@ struct ServerOptions: ParsableArguments {
     @Option(help: "The server's address, such as http://127.0.0.1:8080. Default: what routes.conf listens on.")
     var server: String?
 
-    @Option(help: "The routes.conf that says where the server listens.")
+    @Option(help: "The routes.conf that says where the server listens.", completion: .routes)
     var config = "routes.conf"
 
     @Option(help: "The token to send, where routes.conf has tokens. Default: $FAIRLEAD_TOKEN.")

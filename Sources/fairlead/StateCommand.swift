@@ -22,7 +22,7 @@ struct State: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List keys and values, in order of key.")
 
-        @Argument(help: "The subscriber.") var subscriber: String
+        @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
         @Option(help: "Only keys that start with this.") var prefix = ""
         @Option(help: "How many at most.") var max = 1_000
         @OptionGroup var server: ServerOptions
@@ -50,7 +50,7 @@ struct State: AsyncParsableCommand {
     struct Get: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Print the value of one key, as JSON.")
 
-        @Argument(help: "The subscriber.") var subscriber: String
+        @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
         @Argument(help: "The key.") var key: String
         @OptionGroup var server: ServerOptions
 
@@ -63,7 +63,7 @@ struct State: AsyncParsableCommand {
     struct Put: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Set the value of one key.")
 
-        @Argument(help: "The subscriber.") var subscriber: String
+        @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
         @Argument(help: "The key.") var key: String
         @Argument(help: "The value, as JSON: 5, '\"text\"', '{\"a\":1}'.") var value: String
         @OptionGroup var server: ServerOptions
@@ -78,7 +78,7 @@ struct State: AsyncParsableCommand {
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Remove one key.")
 
-        @Argument(help: "The subscriber.") var subscriber: String
+        @Argument(help: "The subscriber.", completion: .subscribers) var subscriber: String
         @Argument(help: "The key.") var key: String
         @OptionGroup var server: ServerOptions
 

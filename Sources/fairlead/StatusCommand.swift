@@ -88,8 +88,6 @@ struct Status: AsyncParsableCommand {
                 }
             }
 
-            var stand: String { until.map { "\(state) until \($0)" } ?? state }
-
             struct Pause: Decodable {
                 var cause: String
                 var since: String?
@@ -150,7 +148,7 @@ struct Status: AsyncParsableCommand {
             ],
             status.subscribers.map {
                 [
-                    $0.name, $0.method, $0.stand, "\($0.backlog)", "\($0.inFlight)", "\($0.retrying)", "\($0.dead)",
+                    $0.name, $0.method, $0.state, "\($0.backlog)", "\($0.inFlight)", "\($0.retrying)", "\($0.dead)",
                     "\($0.acked)", "\($0.dropped)", String(($0.lastError ?? "").prefix(60)),
                 ]
             })
@@ -159,6 +157,10 @@ struct Status: AsyncParsableCommand {
             subscriber.pause.map { "\(subscriber.name) is paused \($0.words)" }
         }
         if !paused.isEmpty { parts.append(paused.joined(separator: "\n")) }
+        let waiting = status.subscribers.compactMap { subscriber in
+            subscriber.until.map { "\(subscriber.name) is \(subscriber.state) until \($0.shortTime)" }
+        }
+        if !waiting.isEmpty { parts.append(waiting.joined(separator: "\n")) }
         if !status.orphans.isEmpty {
             let table = Console.table(
                 ["IN NO CONFIGURATION", "SINCE", "KEPT UNTIL", "RETRYING", "DEAD", "HISTORY"],

@@ -55,7 +55,7 @@ final class SteadyLoad: Sendable {
             number += 1
             let body = event()
             let head =
-                "POST /v1/topics/orders/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+                "POST /v1/topics/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 + "Content-Length: \(body.count)\r\n\r\n"
             let status = try connection.exchange(Array(head.utf8) + body)
             guard status == 202 else { throw LoadConnection.Failed(what: "publish: status \(status)") }

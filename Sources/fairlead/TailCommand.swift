@@ -8,7 +8,7 @@ struct Tail: AsyncParsableCommand {
         abstract: "Print the events of a topic as they come, one on a line.",
         discussion: "Ends by Ctrl-C, or after --max events.")
 
-    @Argument(help: "The topic.") var topic: String
+    @Argument(help: "The topic.", completion: .topics) var topic: String
     @Option(help: "The first offset; without it, only what comes from now on.") var from: UInt64?
     @Option(help: "End after so many events.") var max: Int?
     @OptionGroup var server: ServerOptions

@@ -23,8 +23,8 @@ struct Verify: AsyncParsableCommand {
             while a server has it.
             """)
 
-    @Argument(help: "The data folder. Default: what routes.conf says.") var data: String?
-    @Option(help: "The routes.conf that says where the data are.") var config = "routes.conf"
+    @Argument(help: "The data folder. Default: what routes.conf says.", completion: .directory) var data: String?
+    @Option(help: "The routes.conf that says where the data are.", completion: .routes) var config = "routes.conf"
     @Flag(help: "Mend what can be mended.") var repair = false
     @Flag(help: "Print the findings as JSON.") var json = false
 
@@ -67,7 +67,7 @@ struct Verify: AsyncParsableCommand {
         let journal: JournalInspection
         do {
             journal = try JournalInspection(reading: path + "/journal", isServed: isServed) { bytes in
-                Console.progress("journal: \(min(99, bytes * 100 / max(total, 1))) % of \(total >> 20) MiB")
+                Console.progress(bytes, of: total, "journal, \(total >> 20) MiB")
             }
         } catch {
             Console.progress(nil)
@@ -76,7 +76,7 @@ struct Verify: AsyncParsableCommand {
         }
         var ledger: LedgerInspection?
         if FileManager.default.fileExists(atPath: path + "/ledger.db") {
-            Console.progress("ledger")
+            Console.progress(total, of: total, "ledger")
             ledger = LedgerInspection(
                 reading: path + "/ledger.db",
                 records: .init(bounds: { journal.bounds(of: $0) }, has: { journal.has($0, of: $1) }))

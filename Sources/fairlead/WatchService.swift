@@ -29,7 +29,7 @@ struct WatchService: Service, CustomStringConvertible {
                 guard now != loaded, now == before else { continue }
                 let names = Set(now.keys).union(loaded.keys).filter { now[$0] != loaded[$0] }.sorted()
                 let verdict = await reloader.verdict(of: ReloadRequest(trigger: "watch"))
-                Console.say(Self.text(verdict, names))
+                Console.tell(Self.text(verdict, names))
                 // What has changed since this look is the next change; what is watched from now on is taken as it is.
                 let after = await stamps()
                 loaded = after.merging(now.filter { after[$0.key] != nil }) { _, seen in seen }

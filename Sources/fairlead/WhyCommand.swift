@@ -12,7 +12,7 @@ struct Why: AsyncParsableCommand {
             """)
 
     @Argument(help: "The event's id.") var event: String
-    @Argument(help: "Only this subscriber.") var subscriber: String?
+    @Argument(help: "Only this subscriber.", completion: .subscribers) var subscriber: String?
     @Option(help: "The event's source, where several have the id.") var source: String?
     @Option(help: "The topic, where the search would take long.") var topic: String?
     @OptionGroup var server: ServerOptions

@@ -50,6 +50,10 @@ final class RunningServer {
     func start(
         _ arguments: String..., environment: [String: String] = [:], until words: String? = nil
     ) async throws {
+        try await start(arguments, environment: environment, until: words)
+    }
+
+    func start(_ arguments: [String], environment: [String: String] = [:], until words: String? = nil) async throws {
         try launch(arguments, environment: environment)
         try await eventually("the server is ready") {
             guard self.process.isRunning else { throw Gone(description: "the server ended:\n\(self.output)") }
@@ -79,6 +83,10 @@ final class RunningServer {
 
     func signal(_ number: Int32) {
         kill(process.processIdentifier, number)
+    }
+
+    func waitUntilExit() {
+        process.waitUntilExit()
     }
 
     func killHard() {

@@ -48,7 +48,8 @@ sys.exit(0 if $2 else 1)" 2>/dev/null; then return 0; fi
   exit 1
 }
 
-# On a terminal the table is drawn over itself while the numbers move.
+# On a terminal the table is drawn over itself while the numbers move, so it must not be wider, indented by `show`.
+if [ -t 1 ]; then COLUMNS=$(($(stty size 2>/dev/null </dev/tty | cut -d ' ' -f 2 || echo 82) - 2)); export COLUMNS; fi
 drawn=0
 redraw() {
   local table
