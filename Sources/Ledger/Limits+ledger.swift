@@ -55,8 +55,9 @@ extension Limits {
     /// Rows of old attempts removed in one transaction: a few milliseconds.
     package static let attemptPurgeRows = 2_000
 
-    /// Attempts that a search for a subscriber's failures looks at, of all subscribers: some 10 ms.
-    package static let failureScanMax = 50_000
+    /// Attempts that a search for a subscriber's failures looks at, of all subscribers: 10 ms, or 25 where each has a long
+    /// trace. Acknowledgements of many together don't count.
+    package static let failureScanMax = 10_000
 
     /// Scheduled deliveries of one subscriber that are held in memory, about 150 bytes each; the others are rows until
     /// their time comes near.

@@ -152,7 +152,7 @@ final class Browser: Sendable {
     }
 
     /// JavaScript: what tells one thing that can be operated from another while figures in it change.
-    static let nameOfStop = """
+    private static let nameOfStop = """
         (e) => e.tagName + " " + (e.getAttribute("href") ?? e.getAttribute("aria-label") ?? e.labels?.[0]?.textContent
           ?? e.textContent).replace(/[0-9]+/g, "#").trim()
         """
@@ -173,6 +173,16 @@ final class Browser: Sendable {
             try await press(.tab)
         }
         throw Refused(description: "the page has no last stop: \(stops)")
+    }
+
+    /// What Tab is to come to.
+    func allStops() async throws -> [String] {
+        let names = try await script(
+            """
+            return [...document.querySelectorAll("a, button, input, select, textarea, summary")]
+              .filter((e) => e.checkVisibility() && !e.disabled).map(\(Self.nameOfStop))
+            """)
+        return try #require(names as? [String])
     }
 
     // MARK: What a person sees
