@@ -9,8 +9,20 @@ import Routes
 /// A secret is the file of its name in `$CREDENTIALS_DIRECTORY` (where systemd's LoadCredential puts it), else the
 /// environment variable of its name.
 struct FileRouteSources: RouteSources {
+    /// Foundation's own description of a missing file fills a page.
+    private struct Unreadable: Error, CustomStringConvertible {
+        var description: String
+    }
+
     func bytes(of path: String) throws -> [UInt8] {
-        try Array(Data(contentsOf: URL(fileURLWithPath: path)))
+        do {
+            return try Array(Data(contentsOf: URL(fileURLWithPath: path)))
+        } catch {
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            let reason =
+                cause?.domain == NSPOSIXErrorDomain ? cause.map { String(cString: strerror(Int32($0.code))) } : nil
+            throw Unreadable(description: reason ?? error.localizedDescription)
+        }
     }
 
     func files(matching pattern: String) throws -> [String] {

@@ -115,8 +115,11 @@ struct ServerClient {
                 .flatMap { $0.split(separator: ">").first }.map { String($0.dropFirst()) }
             return Answer(status: Int(response.status.code), body: Data(buffer: body), next: next)
         } catch {
+            // Of what NIO says of a connection, who runs a command needs the end.
+            let isRefused = "\(error)".contains("Connection refused")
             Console.complain(
-                "no answer from \(base) (\(error)); is the server running? `fairlead serve` starts it, "
+                "no answer from \(base) (\(isRefused ? "connection refused" : "\(error)")); "
+                    + "is the server running? `fairlead serve` starts it, "
                     + "--server names another address")
             throw ExitCode.failure
         }

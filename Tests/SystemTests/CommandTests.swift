@@ -39,6 +39,16 @@ struct CommandTests {
         #expect(missing.code == 2 && missing.errors.contains("can't read nowhere.conf"), "\(missing.errors)")
     }
 
+    /// It was Foundation's description of an error, over several lines.
+    @Test func aMissingConfigurationIsOneShortLine() async throws {
+        let server = try folder("")
+        let missing = try await server.command("check", "nowhere.conf")
+        #expect(missing.code == 2)
+        #expect(
+            missing.errors.hasPrefix("error[R001] can't read nowhere.conf: No such file or directory\n"),
+            "\(missing.errors)")
+    }
+
     @Test func checkSpeaksJSONToEditors() async throws {
         let server = try folder(
             "topic orders { retain 5 }\nsubscriber a { from orders; run p { x 1 } }\n",

@@ -92,6 +92,7 @@ struct RefusalTests {
         let server = try RunningServer(routes: Self.routes)
         let failed = try await server.command("status")
         #expect(failed.code == 1)
+        #expect(failed.errors.contains("(connection refused); "), "\(failed.errors)")
         #expect(failed.errors.contains("is the server running? `fairlead serve` starts it"), "\(failed.errors)")
     }
 }
