@@ -85,14 +85,18 @@ extension SubscriberState {
         guard !settings.paused else { return nil }
         let isAnythingReady = !(ready.isEmpty && retries.isEmpty)
         // What is due waits for room, which comes with the next settlement.
-        let mayRead = readable > 0
+        var mayRead = readable > 0
         var wake = [mayRead ? dueTimes.min?.time : nil, suspended.lazy.map(\.due).min()].compactMap { $0 }.min()
         switch breaker.stand(now: now) {
         case .everything: break
         // Retries stay where they are: see `takeDue`.
         case .nothing(let until): return isAnythingReady || wake != nil ? until : nil
         case .probing: return nil
-        case .probe: if isAnythingReady || isReadingProbe { wake = nil }
+        case .probe:
+            if isAnythingReady || isReadingProbe {
+                wake = nil
+                mayRead = false
+            }
         }
         func consider(_ time: Timestamp?) {
             if let time { wake = wake.map { min($0, time) } ?? time }
