@@ -5,7 +5,7 @@
 #   make run     the server, with the routes.conf of this folder
 #   make deb     a Debian package in .build/deb; `make install` without one (PREFIX, DESTDIR)
 #   make docs    runs every command of the documentation and writes what it printed into the pages
-#   make soak    the long runs: the Lua host under sanitizers and valgrind, and what is left of 100,000 stopped handlers
+#   make soak    the long runs: the Lua host under sanitizers and valgrind, 100,000 stopped handlers, 300 kills, 1,000 reloads
 #   make fuzz    bytes of any kind for whatever reads bytes
 #   make bench   how fast the parts are; `make bench-peers` compares with nats-server, redis-server and rabbitmq-server;
 #                `make bench-quick` says in two minutes whether something has become slower
@@ -21,7 +21,7 @@ PYTHON := .build/python
 SOURCES := Package.swift Sources Tests Benchmarks
 RELEASE := .build/release/fairlead
 
-.PHONY: help deps promtool build release run demo static install deb test-deb test lint format docs pictures bench bench-quick bench-keep bench-peers fuzz fuzz-lua soak soak-lua soak-crash soak-simulation simulate clean
+.PHONY: help deps promtool build release run demo static install deb test-deb test lint format docs pictures bench bench-quick bench-keep bench-peers fuzz fuzz-lua soak soak-lua soak-crash soak-reload soak-simulation simulate clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -204,7 +204,7 @@ endef
 .build/fuzz/lua-%: $(LUA_HOST_DEPENDS)
 	$(call lua-host-program,$*_fuzz,$(SANITIZE) -fsanitize=fuzzer-no-link,$(SANITIZE) -fsanitize=fuzzer)
 
-soak: soak-lua soak-crash soak-simulation
+soak: soak-lua soak-crash soak-reload soak-simulation
 
 soak-lua: deps .build/soak/soak .build/soak/soak-sanitized
 	@command -v valgrind >/dev/null || { \
@@ -226,6 +226,16 @@ KILLS := 300
 soak-crash: deps
 	swift build --build-tests
 	KILLS=$(KILLS) swift test --skip-build --disable-xctest --no-parallel --filter SystemTests.CrashTests
+
+# How many reloads under load (Tests/SystemTests/ReloadStormTests.swift). With P99_RATIO=1.1 the latency of subscribers that
+# don't change must stay within 10 % of that without reloads, which asks for a machine that does nothing else.
+RELOADS := 1000
+P99_RATIO :=
+
+soak-reload: deps
+	swift build --build-tests
+	RELOADS=$(RELOADS) $(if $(P99_RATIO),P99_RATIO=$(P99_RATIO)) swift test --skip-build --disable-xctest --no-parallel \
+	  --filter SystemTests.ReloadStormTests
 
 # How many seeds of the simulation, and from which on: an interrupted run says where it was.
 SOAK_SEEDS := 1000000

@@ -120,8 +120,10 @@ extension BrokerCore {
 extension BrokerCore {
     /// Deliveries that can still end by themselves: not those parked behind a dead letter.
     package var movable: Int {
-        subscribers.values.reduce(0) { sum, subscriber in
-            subscriber.lanes.reduce(sum) { $0 + $1.state.movable }
-        }
+        subscribers.values.reduce(0) { $0 + $1.movable }
     }
+}
+
+extension Subscriber {
+    package var movable: Int { lanes.reduce(0) { $0 + $1.state.movable } }
 }

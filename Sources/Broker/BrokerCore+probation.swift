@@ -92,7 +92,7 @@ extension BrokerCore {
     }
 
     /// It can't go back: it stands still until somebody changes or resumes it.
-    func pauseChanged(_ name: String, generation: Int, previous: Int?, obstacle: String) {
+    package func pauseChanged(_ name: String, generation: Int, previous: Int?, obstacle: String) {
         guard let subscriber = subscribers[name], subscriber.isUndoing, let probation = subscriber.probation,
             probation.generation == generation
         else { return }

@@ -53,7 +53,7 @@ package final class BrokerCore {
     /// Subscribers that were made so far.
     var lives = 0
     /// Told what became of changed subscribers.
-    var reportProbation: @Sendable (ProbationReport) -> Void = { _ in }
+    package var reportProbation: @Sendable (ProbationReport) -> Void = { _ in }
     var isDraining = false
     var isOutboxBusy = false
     var nextLease: UInt64

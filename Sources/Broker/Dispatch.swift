@@ -60,7 +60,12 @@ extension BrokerCore {
     private func dropOverdue(_ subscriber: Subscriber, _ lane: any DeliveryLane) {
         let overdue = lane.state.takeOverdue()
         guard !overdue.isEmpty else { return }
-        settle(subscriber, Settlements(others: overdue.map { Settlement($0, .drop(reason: "expired")) }))
+        let settlements = overdue.map { id in
+            var settlement = Settlement(id, .drop(reason: "expired"))
+            settlement.isOverdue = true
+            return settlement
+        }
+        settle(subscriber, Settlements(others: settlements))
     }
 
     /// Reads the next scheduled deliveries from the ledger, where those in memory become few.

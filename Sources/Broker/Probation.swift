@@ -94,6 +94,7 @@ extension Settlement {
     /// has judged its event; one that raises an error, or whose request fails so that the delivery dies, has not.
     package var sign: Probation.Sign {
         switch outcome {
+        case .drop where isOverdue: .nothing
         case .ack, .drop: .success
         case .returned: .nothing
         case .retry, .dead:

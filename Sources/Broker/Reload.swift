@@ -52,7 +52,7 @@ extension BrokerCore {
                 lives += 1
                 subscriber.life = lives
                 restore(subscriber, preparation, now)
-                restoreLeases(subscriber, preparation)
+                restoreLeases(subscriber, preparation, now)
                 restoreProbation(of: subscriber, in: next)
                 if let destination { connect(destination, to: subscriber) }
             }
@@ -69,6 +69,8 @@ extension BrokerCore {
             // Its leases are over: what comes back later is delivered anew.
             _ = removed.leases.endAll()
             commit(removed, LedgerRound())
+            // Else it would go on when its next retry is due, beside whoever has its name then.
+            removed.wake = nil
         }
 
         subscribers = running
@@ -152,12 +154,16 @@ extension BrokerCore {
     }
 
     /// Leases outlive the process: whoever has one settles it, and until it runs out nobody else gets its delivery.
-    private func restoreLeases(_ subscriber: Subscriber, _ preparation: Preparation) {
+    private func restoreLeases(_ subscriber: Subscriber, _ preparation: Preparation, _ now: Timestamp) {
         for (row, deliveries) in preparation.leases[subscriber.name] ?? [] {
             var held: [DeliveryID?] = Array(repeating: nil, count: deliveries.count)
-            if case .pull = subscriber.route.delivery {
+            if case .pull(let lease) = subscriber.route.delivery {
+                // Later than it was where it was extended since.
+                let began = min(now, row.expires - lease)
                 for (index, delivery) in deliveries.enumerated() {
-                    if let delivery, subscriber.state.resumeLeased(delivery) { held[index] = delivery.id }
+                    guard var delivery else { continue }
+                    delivery.began = began
+                    if subscriber.state.resumeLeased(delivery) { held[index] = delivery.id }
                 }
             }
             subscriber.leases.restore(row, held)

@@ -30,9 +30,9 @@ package final class Subscriber {
     /// Of these, what is not in the ledger yet.
     var standstillChanges: [StandstillChange] = []
     /// A reload changed it, and it hasn't proved itself yet.
-    var probation: Probation?
+    package internal(set) var probation: Probation?
     /// Its probation failed: it starts nothing until it is what it was before.
-    var isUndoing = false
+    package internal(set) var isUndoing = false
     /// Generations that it failed under, and what is in flight from then.
     var replaced: Range<Int>?
     /// How it did before it was changed.

@@ -26,6 +26,8 @@ package struct Settlement: Sendable {
     package var wasKilled: Bool
     /// What the attempt says of the endpoint as a whole; nil where there is none, or nothing to say.
     package var endpoint: EndpointSign?
+    /// Nobody was given it: it came too late to be made.
+    package var isOverdue = false
 
     package init(
         _ delivery: DeliveryID, _ outcome: Outcome, effects: Effects? = nil, trace: String? = nil,

@@ -94,6 +94,12 @@ struct ProbationTests {
         #expect(sign(.retry(after: nil, reason: ""), .gone) == .hopeless)
     }
 
+    @Test func whatCameTooLateToBeGivenProvesNothing() {
+        var overdue = Settlement(Self.id(1), .drop(reason: "expired"))
+        overdue.isOverdue = true
+        #expect(overdue.sign == .nothing)
+    }
+
     @Test func whatFailedLatelyHalfOfTheTimeWasFailing() {
         var recent = RecentAttempts()
         #expect(!recent.isFailing)

@@ -18,7 +18,25 @@ extension BrokerSimulation {
     /// Puts another table in force. Destinations of subscribers that didn't change stay, those of others are replaced: what
     /// they hold they give back, now or later. One that is refused, as the ledger can't be read, leaves everything as it
     /// was (P5).
-    package func reload(_ next: RouteTable) {
+    package func reload(_ written: RouteTable) {
+        var next = written
+        next.subscribers = written.subscribers.map { route in
+            guard let standing = changes.standing(instead: route, in: table) else { return route }
+            count(\.standing)
+            return standing
+        }
+        let before = changes
+        let active = Set(core.subscribers.filter { $1.probation != nil }.keys)
+        let probations = changes.begin(next, after: table, generation: generation + 1, active: active)
+        guard change(to: next, probations) else {
+            count(\.refusedReloads)
+            return changes = before
+        }
+        count(\.reloads)
+    }
+
+    /// False where the change is refused, since something can't be read.
+    func change(to next: RouteTable, _ probations: [String: BadReloadAction] = [:]) -> Bool {
         let (table, destinations, before) = (table, destinations, Standing(core, engine))
         let known = Dictionary(table.subscribers.map { ($0.name, $0.fingerprint) }) { first, _ in first }
         self.table = next
@@ -29,14 +47,12 @@ extension BrokerSimulation {
         }
         countGeneration()
         do {
-            try apply()
+            try apply(probations)
         } catch {
-            count(\.refusedReloads)
             (self.table, self.destinations) = (table, destinations)
             if Standing(core, engine) != before { model.breach("P5: a refused reload changed something") }
-            return
+            return false
         }
-        count(\.reloads)
         let after = Standing(core, engine)
         for route in next.subscribers where known[route.name] == route.fingerprint {
             guard let old = before.subscribers[route.name], let new = after.subscribers[route.name] else { continue }
@@ -47,6 +63,12 @@ extension BrokerSimulation {
                 model.breach("P5: \(route.name) didn't change, and lost \(old.inFlight.subtracting(new.inFlight))")
             }
         }
+        let active = core.subscribers.compactMapValues(\.probation)
+        let gone = Set(known.keys).subtracting(next.subscribers.map(\.name))
+        let changed = next.subscribers.filter { known[$0.name] != $0.fingerprint }.map(\.name)
+        model.generationApplied(generation, changed: gone.union(changed), active, bad: next.bad)
+        changes.keep(only: Set(active.keys))
+        return true
     }
 
     /// What a reload that is refused must not touch.

@@ -27,6 +27,7 @@ package final class BrokerSimulation {
     let model = PromiseModel()
     let client = SimulatedClient()
     var importer: SimulatedImporter?
+    var changes = SimulatedChanges()
     /// Destinations that a reload has replaced and that hold deliveries still.
     var replaced: [SimulatedDestination] = []
     private var queue = WorkQueue()
@@ -42,6 +43,23 @@ package final class BrokerSimulation {
     private final class WorkQueue: Sendable {
         let posted = Mutex<[@Sendable (BrokerCore) -> Void]>([])
         let performing = Mutex<[@Sendable () -> Void]>([])
+        let reports = Mutex<[ProbationReport]>([])
+        /// What is done on the broker's thread right before what is posted next.
+        let prelude = Mutex<(@Sendable () -> Void)?>(nil)
+
+        func post(_ work: @escaping @Sendable (BrokerCore) -> Void) {
+            let prelude = prelude.withLock { prelude in
+                defer { prelude = nil }
+                return prelude
+            }
+            posted.withLock { posted in
+                guard let prelude else { return posted.append(work) }
+                posted.append { core in
+                    prelude()
+                    work(core)
+                }
+            }
+        }
     }
 
     /// The simulation is driven by one thread; the closures it hands out run on that thread.
@@ -58,11 +76,12 @@ package final class BrokerSimulation {
         self.failure = failure
         self.bounds = bounds
         engine = SimulatedEngine(clock: clock)
-        core = Self.makeCore(engine, clock, queue, seed, bounds)
+        core = Self.makeCore(engine, clock, queue, model, seed, bounds)
         let (model, engine, clock) = (model, engine, clock)
         engine.onAppend = { model.appended($0, echoed: engine.ledger.echoed) }
         engine.onCommit = { model.committed($0, engine.ledger, latest: clock.latest) }
         engine.onBreach = { model.breach($0) }
+        model.onRefund = { [unowned self] in count(\.refunded) }
         start()
     }
 
@@ -74,14 +93,21 @@ package final class BrokerSimulation {
     }
 
     private static func makeCore(
-        _ engine: SimulatedEngine, _ clock: SimulatedClock, _ queue: WorkQueue, _ seed: UInt64, _ bounds: MemoryBounds
+        _ engine: SimulatedEngine, _ clock: SimulatedClock, _ queue: WorkQueue, _ model: PromiseModel, _ seed: UInt64,
+        _ bounds: MemoryBounds
     ) -> BrokerCore {
         var log = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
         log.logLevel = .critical
-        return BrokerCore(
+        let core = BrokerCore(
             engine: engine, clock: clock, log: log, seed: seed, bounds: bounds,
             perform: { work in queue.performing.withLock { $0.append(work) } },
-            post: { work in queue.posted.withLock { $0.append(work) } })
+            post: { work in queue.post(work) })
+        let told = Unchecked(model)
+        core.reportProbation = { report in
+            told.value.probationEnded(report)
+            queue.reports.withLock { $0.append(report) }
+        }
+        return core
     }
 
     package var breaches: [String] { model.breaches }
@@ -95,7 +121,7 @@ package final class BrokerSimulation {
     func count(_ fault: WritableKeyPath<Faults, Int>) { counts[keyPath: fault] += 1 }
 
     /// Runs `work` on the broker's thread, as what another thread posts.
-    func post(_ work: @escaping @Sendable (BrokerCore) -> Void) { queue.posted.withLock { $0.append(work) } }
+    func post(_ work: @escaping @Sendable (BrokerCore) -> Void) { queue.post(work) }
 
     private func start() {
         engine.with { $0.failingReads = 0 }
@@ -105,14 +131,18 @@ package final class BrokerSimulation {
         replaced = []
         for route in table.subscribers where !route.isPulled { destinations[route.name] = makeDestination(route) }
         // Reads don't fail here, so this doesn't throw.
-        try! apply()
+        try! apply(changes.resumed(in: table))
+        model.probationsRestarted(generation, core.subscribers.compactMapValues(\.probation), bad: table.bad)
         core.drainOutbox()
     }
 
     func makeDestination(_ route: SubscriberRoute) -> SimulatedDestination {
         let me = Unchecked(self)
         let name = route.name
-        return SimulatedDestination(isOrdered: route.ordered) { deliveries in
+        return SimulatedDestination(isOrdered: route.ordered, isBad: route.isBad) { destination, deliveries in
+            if me.value.core.subscribers[name]?.destination !== destination {
+                me.value.model.breach("P5: \(name) was removed or changed, and what it was is still given deliveries")
+            }
             for delivery in deliveries { me.value.began(delivery, of: name) }
         }
     }
@@ -127,10 +157,10 @@ package final class BrokerSimulation {
         core.subscribers[name]?.history.first { $0.state.inFlight[id] != nil }?.row
     }
 
-    /// Puts the table in force.
+    /// Puts the table in force, with those on probation that are named.
     ///
     /// - Throws: where reads fail.
-    func apply() throws(Failure) {
+    func apply(_ probations: [String: BadReloadAction] = [:]) throws(Failure) {
         for route in table.subscribers {
             let filter = route.filter
             model.configure(route.name, isOrdered: route.ordered, ttl: route.ttl) { fact in
@@ -139,7 +169,9 @@ package final class BrokerSimulation {
         }
         let preparation = try Preparation.read(
             from: engine, newcomers: core.newcomers(in: table), missing: core.missingFeeds(in: table), bounds: bounds)
-        let next = Generation(number: generation, table: table, destinations: destinations, fingerprints: [:])
+        var next = Generation(number: generation, table: table, destinations: destinations, fingerprints: [:])
+        next.probations = probations
+        next.badReloads = changes.badReloads
         for (old, _) in core.apply(next, preparation) {
             if let old = old as? SimulatedDestination { replaced.append(old) }
         }
@@ -197,7 +229,7 @@ package final class BrokerSimulation {
         importer?.crashed()
         model.crashed(engine.ledger, latest: clock.latest)
         queue = WorkQueue()
-        core = Self.makeCore(engine, clock, queue, random.next(), bounds)
+        core = Self.makeCore(engine, clock, queue, model, random.next(), bounds)
         start()
     }
 
@@ -211,6 +243,7 @@ package final class BrokerSimulation {
         case append
         case commit
         case importing
+        case report
         case answer(String, SimulatedDestination)
     }
 
@@ -226,6 +259,7 @@ package final class BrokerSimulation {
         if !replaced.isEmpty { choices.append(.giveBack) }
         if engine.hasCommits, !isFull { choices.append(.commit) }
         if importer?.mayGoOn(written: engine.written) == true { choices.append(.importing) }
+        if queue.reports.withLock({ !$0.isEmpty }) { choices.append(.report) }
         for route in table.subscribers {
             if let destination = destinations[route.name], !destination.isIdle {
                 choices.append(.answer(route.name, destination))
@@ -243,6 +277,7 @@ package final class BrokerSimulation {
         case .append: finishAppend()
         case .commit: engine.finishCommit()?()
         case .importing: advanceImport()
+        case .report: conclude(queue.reports.withLock { $0.removeFirst() })
         case .answer(let name, let destination): answer(name, destination, allowFailures)
         }
         model.checkMemory(core)
@@ -267,7 +302,13 @@ package final class BrokerSimulation {
         guard let delivery = destination.take(isOrderedLane ? 0 : random.next()) else { return }
         let roll = Double(random.next() % 1_000) / 1_000
         let outcome: Outcome
-        if allowFailures && roll < failure {
+        var trace: String?
+        if destination.isBad {
+            // What it asks for is refused for good, or it asks to be tried again.
+            let isRefused = roll < 0.2
+            trace = isRefused ? "bad.lua:1" : nil
+            outcome = isRefused ? .dead(reason: "refused") : .retry(after: nil, reason: "bad")
+        } else if allowFailures && roll < failure {
             let isPoison = roll < failure / 10
             count(isPoison ? \.poison : \.failedAttempts)
             outcome = isPoison ? .dead(reason: "poison") : .retry(after: nil, reason: "not now")
@@ -294,12 +335,19 @@ package final class BrokerSimulation {
                             attributes: [.init("subject", .string(delivery.record.key ?? ""))]))
                 ])
         }
-        var settlement = Settlement(delivery.id, outcome, effects: effects)
-        if name == "pushed" { settlement.endpoint = endpointSign(outcome) }
+        var settlement = Settlement(delivery.id, outcome, effects: effects, trace: trace)
+        if name == "pushed" { settlement.endpoint = endpointSign(outcome, isBad: destination.isBad) }
+        if outcome != .ack {
+            let (told, sign) = (Unchecked(model), settlement.sign)
+            queue.prelude.withLock { prelude in
+                prelude = { told.value.failed(delivery, of: name, in: lane, sign) }
+            }
+        }
         destination.settle(settlement)
     }
 
-    private func endpointSign(_ outcome: Outcome) -> EndpointSign? {
+    private func endpointSign(_ outcome: Outcome, isBad: Bool) -> EndpointSign? {
+        if isBad { return random.next() % 12 == 0 ? .gone : .failing }
         guard case .retry = outcome else { return .up }
         let signs: [EndpointSign?] = [
             .failing, .failing, .unreachable, .refusing, .up, .busy(.seconds(Int(random.next() % 5))), nil,
@@ -322,8 +370,12 @@ package final class BrokerSimulation {
         return false
     }
 
+    /// Whether something moves by itself: not what a failed change has paused.
     private var isUnfinished: Bool {
-        core.movable > 0 || importer != nil || engine.with { !$0.disk.outbox.isEmpty }
+        core.subscribers.values.contains { subscriber in
+            !subscriber.state.settings.paused && subscriber.movable > 0
+        } || queue.reports.withLock { !$0.isEmpty } || importer != nil
+            || engine.with { !$0.disk.outbox.isEmpty }
     }
 
     /// What is left, for the message of a run that doesn't end.

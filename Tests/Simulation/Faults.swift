@@ -18,6 +18,13 @@ package struct Faults: Sendable {
     package var refusedPulls = 0
     package var reloads = 0
     package var refusedReloads = 0
+    /// Attempts that failed after a change and were not charged.
+    package var refunded = 0
+    /// Changed subscribers that went back to what they were, or could not and paused.
+    package var undone = 0
+    package var pausedChanges = 0
+    /// Subscribers that a reload left as they were, since the same change had failed before.
+    package var standing = 0
     package var cancelledReplays = 0
 
     package init() {}
@@ -37,6 +44,8 @@ package struct Faults: Sendable {
             ("batches missed in memory", \.missedBatches), ("clock set back", \.clockSetBack),
             ("failed attempts", \.failedAttempts), ("poison", \.poison), ("refused pulls", \.refusedPulls),
             ("reloads", \.reloads), ("refused reloads", \.refusedReloads), ("cancelled replays", \.cancelledReplays),
+            ("refunded attempts", \.refunded), ("changes undone", \.undone), ("changes paused", \.pausedChanges),
+            ("changes not tried again", \.standing),
         ]
     }
 }

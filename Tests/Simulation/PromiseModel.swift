@@ -31,7 +31,7 @@ final class PromiseModel {
     }
 
     /// One lane of a subscriber: what is live, or a run of history.
-    private struct Lane: Hashable {
+    struct Lane: Hashable {
         var subscriber: String
         var run: Int64?
     }
@@ -57,6 +57,9 @@ final class PromiseModel {
     /// Below it, what a subscriber's ledger says is settled was looked at.
     private var audited: [Lane: [String: Offset]] = [:]
     private var settings: [String: Settings] = [:]
+    var probation = ProbationModel()
+    /// Called with each attempt that failed and must not be charged.
+    var onRefund: () -> Void = {}
 
     /// What routes.conf says of a subscriber, as far as it decides what must reach it.
     private struct Settings {
@@ -129,6 +132,7 @@ final class PromiseModel {
         let isReplay = row.map { $0.details.kind != .start } ?? false
         if delivery.replay != isReplay { breach("\(name) was given \(id.offset) marked as replay: \(delivery.replay)") }
         note(row)
+        checkAttempts(delivery, of: name, in: row)
         guard settings[name]?.isOrdered == true else { return }
         checkOrder(id, fact, of: name, row, latest)
     }
@@ -164,6 +168,7 @@ final class PromiseModel {
         let lane = Lane(subscriber: row.subscriber, run: row.id)
         acked[lane] = nil
         audited[lane] = nil
+        probation.charged[lane] = nil
     }
 
     // MARK: What is written
@@ -172,6 +177,7 @@ final class PromiseModel {
     func committed(_ change: LedgerChange, _ disk: SimulatedLedger, latest: Timestamp) {
         let name = change.subscriber
         for lane in change.lanes { note(lane.row) }
+        checkDeadLetters(change)
         for position in change.positions { audit(position, Lane(subscriber: name, run: nil), disk, latest) }
         for row in change.deferred {
             if case .remove(let topic, let offset) = row {

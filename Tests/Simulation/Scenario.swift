@@ -3,12 +3,13 @@
 import Broker
 import Events
 import Ledger
+import Routes
 
 /// What a seed plays through.
 package enum Scenario: String, CaseIterable, Sendable {
     /// Crashes at any point, a subscriber that comes late, replays, an import, a client that pulls.
     case crashes
-    /// The same with a disk that fills up, reads that fail, and reloads that change, add and remove subscribers.
+    /// The same with a disk that fills up, reads that fail, and reloads that change, add, remove and break subscribers.
     case reloads
 
     package struct Report: Sendable {
@@ -35,7 +36,13 @@ package enum Scenario: String, CaseIterable, Sendable {
         if simulation.breaches.isEmpty {
             simulation.setFull(false)
             simulation.failReads(0)
-            if simulation.run(allowFailures: false) {
+            var isFinished = simulation.run(allowFailures: false)
+            if isFinished, self == .reloads, simulation.breaches.isEmpty {
+                simulation.checkNothingIsBeingUndone()
+                simulation.mend()
+                isFinished = simulation.run(allowFailures: false)
+            }
+            if isFinished {
                 simulation.checkEnd()
             } else {
                 report.breaches.append("P2: not everything is settled in the end; \(simulation.leftover)")
@@ -109,11 +116,23 @@ package enum Scenario: String, CaseIterable, Sendable {
                 if simulation.chance(3) { simulation.failReads(1) }
                 simulation.reload(
                     SimulatedTables.table(
-                        attempts: Int(simulation.random.next() % 3) + 3, extra: simulation.random.next() % 2 == 0))
+                        attempts: Int(simulation.random.next() % 3) + 3, extra: simulation.random.next() % 2 == 0,
+                        bad: bad(simulation)))
             default: simulation.setFull(false)
             }
             passTime(simulation)
         }
+    }
+
+    /// In one of three reloads one or two subscribers are broken.
+    private func bad(_ simulation: BrokerSimulation) -> [String: BadReloadAction] {
+        guard simulation.chance(3) else { return [:] }
+        var bad: [String: BadReloadAction] = [:]
+        for _ in 0...(simulation.random.next() % 2) {
+            let action: BadReloadAction = simulation.chance(4) ? .pause : simulation.chance(5) ? .keep : .rollback
+            bad[simulation.pick(SimulatedTables.changing)] = action
+        }
+        return bad
     }
 
     private func publish(_ simulation: BrokerSimulation) {

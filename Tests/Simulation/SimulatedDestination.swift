@@ -15,10 +15,16 @@ package final class SimulatedDestination: Destination {
 
     private let state = Mutex(State())
     private let isOrdered: Bool
-    private let onDeliver: @Sendable ([Delivery]) -> Void
+    /// Whatever it is given fails.
+    package let isBad: Bool
+    private let onDeliver: @Sendable (SimulatedDestination, [Delivery]) -> Void
 
-    package init(isOrdered: Bool, onDeliver: @escaping @Sendable ([Delivery]) -> Void = { _ in }) {
+    package init(
+        isOrdered: Bool, isBad: Bool = false,
+        onDeliver: @escaping @Sendable (SimulatedDestination, [Delivery]) -> Void = { _, _ in }
+    ) {
         self.isOrdered = isOrdered
+        self.isBad = isBad
         self.onDeliver = onDeliver
     }
 
@@ -38,7 +44,7 @@ package final class SimulatedDestination: Destination {
                 state.underway[delivery.id] = .some(key)
             }
         }
-        onDeliver(deliveries)
+        onDeliver(self, deliveries)
     }
 
     package func stop(_ reason: StopReason, deadline: Duration) async {}

@@ -8,13 +8,19 @@ package import Routes
 package enum SimulatedTables {
     /// What the subscriber with a filter doesn't take.
     static let refusedKey = "k3"
+    fileprivate static let badMark = "bad"
     package static let replayed = ["plain", "ordered", "counter", "pushed", "pulled"]
     package static let importing = ["plain", "ordered", "counter", "pushed"]
 
+    package static let changing = ["plain", "ordered", "counter", "pushed", "extra"]
+
     package static var table: RouteTable { table(attempts: 4, extra: false) }
 
-    /// One of those that reloads go between. `extra` takes from the start of the topic whenever it comes back.
-    package static func table(attempts: Int, extra: Bool) -> RouteTable {
+    /// One of those that reloads go between. `extra` takes from the start of the topic whenever it comes back; those in
+    /// `bad` fail whatever they are given, and want this to follow.
+    package static func table(
+        attempts: Int, extra: Bool, bad: [String: BadReloadAction] = [:]
+    ) -> RouteTable {
         var table = RouteTable()
         table.topics = [TopicRoute(name: "in"), TopicRoute(name: "echo"), TopicRoute(name: "$dead")]
         table.subscribers = [
@@ -34,6 +40,11 @@ package enum SimulatedTables {
         pulled.delivery = .pull(lease: .seconds(2))
         pulled.retry.attempts = nil
         table.subscribers.append(pulled)
+        for index in table.subscribers.indices {
+            guard let action = bad[table.subscribers[index].name] else { continue }
+            table.subscribers[index].onBadReload = action
+            table.subscribers[index].fingerprint += " \(badMark) \(action.rawValue)"
+        }
         return table
     }
 
@@ -60,4 +71,13 @@ package enum SimulatedTables {
         route.fingerprint = "\(name) \(attempts)"
         return route
     }
+}
+
+extension SubscriberRoute {
+    /// Whatever it is given fails.
+    var isBad: Bool { fingerprint.contains(" \(SimulatedTables.badMark) ") }
+}
+
+extension RouteTable {
+    var bad: Set<String> { Set(subscribers.filter(\.isBad).map(\.name)) }
 }

@@ -8,6 +8,7 @@ import Journal
 actor CrashClient {
     private(set) var trail = DeliveryTrail()
     private var random: SeededRandom
+    private let forgets: Int
     private var attempts: [String: Int] = [:]
     /// Leases that it keeps, by key.
     private var held: [String: Held] = [:]
@@ -34,8 +35,10 @@ actor CrashClient {
         }
     }
 
-    init(seed: UInt64) {
+    /// - Parameter forgets: of a hundred leases.
+    init(seed: UInt64, forgets: Int = 3) {
         random = SeededRandom(seed: seed)
+        self.forgets = forgets
     }
 
     func workUntilGone(_ port: Int, life: String) async {
@@ -70,7 +73,7 @@ actor CrashClient {
             held[key] = Held(lease: delivery.lease, id: delivery.id, step: step, life: life)
             if attempts[delivery.id]! <= delivery.data["fails"] as? Int ?? 0 {
                 retries.append(delivery)
-            } else if !random.chance(3) {
+            } else if !random.chance(forgets) {
                 acks.append(delivery)
             }
         }

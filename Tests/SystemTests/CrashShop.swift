@@ -107,7 +107,7 @@ enum CrashShop {
         end
         """
 
-    private static let chainModulus = 1_000_000_007
+    static let chainModulus = 1_000_000_007
 
     /// What ``keeper`` has under `chain:` after these events of a key.
     static func chain(_ numbers: some Sequence<Int>) -> Int {

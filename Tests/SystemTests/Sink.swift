@@ -23,6 +23,7 @@ final class Sink: Sendable {
     /// Status line and headers.
     private let answer = Mutex("204 No Content")
     private let respond: (@Sendable (Request) -> String)?
+    private let remembers: Bool
 
     var requests: [Request] { seen.withLock { $0 } }
 
@@ -44,8 +45,9 @@ final class Sink: Sendable {
     /// `503 Unavailable`, with headers behind line breaks.
     func answer(_ head: String) { answer.withLock { $0 = head } }
 
-    /// `respond` answers each request in place of ``answer(_:)``, on the thread of its connection.
-    init(port: Int? = nil, respond: (@Sendable (Request) -> String)? = nil) throws {
+    /// `respond` answers each request in place of ``answer(_:)``, on the thread of its connection. One that runs for long
+    /// has no room to remember them.
+    init(port: Int? = nil, remembers: Bool = true, respond: (@Sendable (Request) -> String)? = nil) throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var one: Int32 = 1
         setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
@@ -54,6 +56,7 @@ final class Sink: Sendable {
         self.listener = listener
         self.port = bound
         self.respond = respond
+        self.remembers = remembers
         Thread { [weak self] in
             while true {
                 let connection = accept(listener, nil, nil)
@@ -77,7 +80,7 @@ final class Sink: Sendable {
         while true {
             if let (request, rest) = Self.request(in: received) {
                 received = rest
-                seen.withLock { $0.append(request) }
+                if remembers { seen.withLock { $0.append(request) } }
                 waitWhileHeld()
                 let head = (respond?(request) ?? answer.withLock { $0 }).replacing("\n", with: "\r\n")
                 let length = head.hasPrefix("204") ? "" : "\r\nContent-Length: 0"
