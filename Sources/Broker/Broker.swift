@@ -98,7 +98,8 @@ package final class Broker: Sendable {
         }
         guard let replaced else { throw Failure(.overloaded, "fairlead is shutting down") }
         keeping.withLock { $0 = table.keep }
-        topics.replace(table.topics.filter { !Topic.named($0.name).isSystem })
+        topics.replace(
+            table.topics.filter { !Topic.named($0.name).isSystem }, eventBytesMax: table.server.eventBytesMax)
         fillDedupeWindows()
         retired.add(replaced.stopping, of: replaced.generation)
         do {

@@ -7,6 +7,9 @@ package enum Limits {
     /// what SQS and Pub/Sub users expect to fit.
     package static let eventBytesMax = 1 << 20
 
+    /// The lowest that `event max` may make of it: what CloudEvents 1.0.2 ("Size Limits") makes intermediaries forward.
+    package static let eventBytesMaxLeast = 64 << 10
+
     /// Entries and bytes of one subscriber's state: an index of what a shop sells, not its archive.
     package static let stateEntriesMax = 1_000_000
     package static let stateBytesMax = 512 << 20

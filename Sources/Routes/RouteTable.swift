@@ -41,6 +41,8 @@ package struct ServerSettings: Hashable, Sendable {
     package var tls: TLSRoute?
     /// By declaration; none lets everybody in. May change by reload.
     package var tokens: [TokenRoute] = []
+    /// Bytes of one event, as publishers send it. May change by reload.
+    package var eventBytesMax = Limits.eventBytesMax
 
     package init() {}
 }
