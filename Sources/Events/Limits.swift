@@ -35,6 +35,12 @@ package enum Limits {
     /// Bytes of an event's key. Pub/Sub's bound for ordering keys.
     package static let keyBytesMax = 1 << 10
 
+    /// Bytes of a word in a secret URL or header that is taken for a secret by itself: `services` and `Bearer` are none.
+    package static let secretPartBytesMin = 12
+
+    /// Characters of a secret at the end of an excerpt that are taken for its beginning: fewer are found by chance.
+    package static let secretCutCharactersMin = 6
+
     /// Nesting of JSON anywhere; deeper is refused at publish, so that no later stage recurses further.
     package static let jsonDepthMax = 64
 

@@ -281,6 +281,8 @@ package indirect enum SettingValue: Hashable, Sendable {
     case secret(Secret)
     case list([SettingValue])
     case block([Setting])
+    /// What a variable or a file held, and the `env("…")` or `file("…")` that is shown in its place.
+    case read(String, SettingValue)
 }
 
 package struct RetryPolicy: Hashable, Sendable {
