@@ -171,6 +171,7 @@ fuzz: deps fuzz-lua
 	.build/fuzz/release/RoutesFuzz $(FUZZ_FLAGS) -max_len=3000 .build/corpus/routes
 	.build/fuzz/release/FilterFuzz $(FUZZ_FLAGS) -max_len=600 .build/corpus/filter
 	swift build --build-tests
+	FUZZ_SECONDS=$(FUZZ_SECONDS) swift test --skip-build --disable-xctest --filter PublishFuzzTests
 	SCHEMATHESIS_SEED=$$RANDOM SCHEMATHESIS_EXAMPLES=60 swift test --skip-build --disable-xctest --filter schemathesisFindsNothing
 
 # The Lua host by itself, in C: its fuzzers, and a run through everything that Tests/Offenders knows, under the sanitizers and

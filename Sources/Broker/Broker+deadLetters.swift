@@ -93,8 +93,8 @@ extension Broker {
         return progress
     }
 
-    /// Gives open dead letters up; what was parked behind them goes on. Returns how many. They are kept, with the reason,
-    /// as long as attempts are.
+    /// Gives open dead letters up; what was parked behind them goes on. Returns how many, when that is on disk. They are
+    /// kept, with the reason, as long as attempts are.
     package func discard(_ ids: [Int64], reason: String) async throws(Failure) -> Int {
         let sorted = Set(ids).sorted()
         // All or none: only when each is known to be open is the first given up.
@@ -102,6 +102,7 @@ extension Broker {
         try await eachBatch(of: sorted) { (letters) async throws(Failure) in
             await self.on { core in core.discard(letters, reason) }
         }
+        try await written()
         return sorted.count
     }
 
@@ -112,7 +113,7 @@ extension Broker {
         {
             await on { core in core.discard(letters, reason) }
             // What the next page shows is known when this one is written.
-            try await blocking { () throws(Failure) in try self.engine.flush() }
+            try await written()
             count += letters.count
         }
         return count

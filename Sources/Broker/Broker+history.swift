@@ -46,7 +46,9 @@ extension Broker {
         details.filter = filter?.text
         details.rate = request.rate
         let asked = details
-        return try await on { core in core.replay(subscriber, asked) }.get()
+        let progress = try await on { core in core.replay(subscriber, asked) }.get()
+        try await written()
+        return progress
     }
 
     private func offset(
@@ -76,9 +78,12 @@ extension Broker {
         return found
     }
 
-    /// Starts nothing more of a run; what is in flight ends.
+    /// Starts nothing more of a run; what is in flight ends. Answers when that is on disk, also to whoever asks a second
+    /// time.
     package func cancelHistory(of subscriber: String, _ id: Int64) async throws(Failure) -> HistoryProgress {
-        if let progress = try await on({ core in core.cancelLane(subscriber, id) }).get() { return progress }
+        let cancelled = try await on { core in core.cancelLane(subscriber, id) }.get()
+        try await written()
+        if let cancelled { return cancelled }
         let ended = try await history(of: subscriber, id)
         throw Failure(.conflict, "replay \(id) of \"\(subscriber)\" is \(ended.lane.state.rawValue) already")
     }
@@ -100,6 +105,7 @@ extension Broker {
         let begun = try await on { core in
             core.beginImport(subscriber, topic: topic, file: file, expected: expected, isFirst: isFirst)
         }.get()
+        try await written()
         try await engine.createImport(begun.topic, first: begun.first)
         return begun.progress
     }
@@ -138,11 +144,14 @@ extension Broker {
         try? await Task.sleep(for: min(time, Limits.importYieldWaitMax))
     }
 
-    /// Everything of an import is in: `events`, by the sender's count.
+    /// Everything of an import is in: `events`, by the sender's count. Answers when that is on disk: the sender may throw
+    /// the file away.
     package func completeImport(
         _ subscriber: String, _ id: Int64, events: Int
     ) async throws(Failure) -> HistoryProgress {
-        try await on { core in core.completeImport(subscriber, id, events: events) }.get()
+        let progress = try await on { core in core.completeImport(subscriber, id, events: events) }.get()
+        try await written()
+        return progress
     }
 
     /// Removes what a crash left of imports that are done, and those of subscribers that are forgotten. An import's row is

@@ -85,7 +85,11 @@ package final class Broker: Sendable {
         }
         // At most two generations live: what the one before the last left behind ends now.
         await retired.hurry()
-        let (newcomers, missing) = await on { core in (core.newcomers(in: table), core.missingFeeds(in: table)) }
+        let (newcomers, missing) = await on { core in
+            // A newcomer may be one that runs under an old name: what it has settled is read as such.
+            core.flush()
+            return (core.newcomers(in: table), core.missingFeeds(in: table))
+        }
         let preparation = try await blocking { () throws(Failure) in
             try Preparation.read(from: self.engine, newcomers: newcomers, missing: missing)
         }
@@ -94,7 +98,8 @@ package final class Broker: Sendable {
         }
         guard let replaced else { throw Failure(.overloaded, "fairlead is shutting down") }
         keeping.withLock { $0 = table.keep }
-        topics.replace(table.topics.filter { !Topic.named($0.name).isSystem })
+        topics.replace(
+            table.topics.filter { !Topic.named($0.name).isSystem }, eventBytesMax: table.server.eventBytesMax)
         fillDedupeWindows()
         retired.add(replaced.stopping, of: replaced.generation)
         do {
@@ -332,6 +337,12 @@ package final class Broker: Sendable {
         try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, Failure>, Never>) in
             disk.async { continuation.resume(returning: Result { () throws(Failure) in try body() }) }
         }.get()
+    }
+
+    /// Returns when all that the broker's thread has handed to the ledger before is on disk, as far as it must be: whoever
+    /// was told that something is done finds it done after a crash.
+    func written() async throws(Failure) {
+        try await blocking { () throws(Failure) in try self.engine.flush() }
     }
 
     /// Starts to read back what windows that are new must know. Until a window knows it, publishers to its topic wait;

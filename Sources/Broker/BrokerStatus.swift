@@ -6,6 +6,14 @@ package import Events
 package struct PublishTarget: Sendable {
     package var topic: Topic
     package var key: (any KeyExtractor)?
+    /// Of one event, as it comes.
+    package var eventBytesMax = Limits.eventBytesMax
+
+    package init(topic: Topic, key: (any KeyExtractor)?, eventBytesMax: Int = Limits.eventBytesMax) {
+        self.topic = topic
+        self.key = key
+        self.eventBytesMax = eventBytesMax
+    }
 }
 
 package struct Published: Hashable, Sendable {

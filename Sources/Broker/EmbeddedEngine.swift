@@ -128,8 +128,8 @@ package final class EmbeddedEngine: Engine {
         try ledger.setRunning(subscribers)
     }
 
-    package func adopt(_ subscribers: [String]) throws(Failure) {
-        try ledger.adopt(subscribers)
+    package func adopt(_ subscribers: Set<String>, renaming renames: [SubscriberRename]) throws(Failure) {
+        try ledger.adopt(subscribers, renaming: renames)
     }
 
     package func orphans() throws(Failure) -> [Orphan] {
@@ -142,10 +142,6 @@ package final class EmbeddedEngine: Engine {
 
     package func lowestDeferred(in topic: Topic) throws(Failure) -> (subscriber: String, offset: Offset)? {
         try ledger.lowestDeferred(in: topic.name)
-    }
-
-    package func rename(_ old: String, to new: String) throws(Failure) {
-        try ledger.renameSubscriber(old, to: new)
     }
 
     package func outbox(limit: Int) throws(Failure) -> [OutboxEvent] {

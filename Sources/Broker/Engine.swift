@@ -69,13 +69,11 @@ package protocol Engine: AnyObject, Sendable {
     func lowestDeferred(in topic: Topic) throws(Failure) -> (subscriber: String, offset: Offset)?
     /// Scheduled deliveries from a place in their order on. *Blocks.*
     func scheduled(of subscriber: String, from place: SchedulePlace, limit: Int) throws(Failure) -> [Deferred]
-    /// *Blocks.*
-    func rename(_ old: String, to new: String) throws(Failure)
-
     /// All others that anything is known of are orphans from now on. *Blocks.*
     func setRunning(_ subscribers: Set<String>) throws(Failure)
-    /// They can't be purged from here on. *Blocks.*
-    func adopt(_ subscribers: [String]) throws(Failure)
+    /// They can't be purged from here on; then gives what is known of each `old` to its `new`. All of it or, where it
+    /// throws, nothing. *Blocks.*
+    func adopt(_ subscribers: Set<String>, renaming: [SubscriberRename]) throws(Failure)
     /// *Blocks.*
     func orphans() throws(Failure) -> [Orphan]
     /// Forgets an orphan that is one since `moment` or before; false where it isn't. *Blocks.*

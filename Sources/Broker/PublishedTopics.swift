@@ -14,15 +14,15 @@ final class PublishedTopics: Sendable {
     }
 
     /// Keeps the dedupe windows of topics whose setting is the same.
-    func replace(_ routes: [TopicRoute]) {
+    func replace(_ routes: [TopicRoute], eventBytesMax: Int) {
         topics.withLock { topics in
             var next: [String: PublishedTopic] = [:]
             for route in routes {
-                if let old = topics[route.name], old.route == route {
+                if let old = topics[route.name], old.route == route, old.target.eventBytesMax == eventBytesMax {
                     next[route.name] = old
                 } else {
                     let window = topics[route.name].flatMap { $0.route.dedupe == route.dedupe ? $0.dedupe : nil }
-                    next[route.name] = PublishedTopic(route, dedupe: window)
+                    next[route.name] = PublishedTopic(route, dedupe: window, eventBytesMax: eventBytesMax)
                 }
             }
             topics = next
@@ -41,10 +41,10 @@ final class PublishedTopic: Sendable {
     let duplicates: Counter
     let forgotten: Forgotten
 
-    init(_ route: TopicRoute, dedupe: Dedupe?) {
+    init(_ route: TopicRoute, dedupe: Dedupe?, eventBytesMax: Int) {
         self.route = route
         topic = Topic.named(route.name)
-        target = PublishTarget(topic: topic, key: route.keyExtractor)
+        target = PublishTarget(topic: topic, key: route.keyExtractor, eventBytesMax: eventBytesMax)
         published = BrokerMetrics.published(topic: route.name)
         duplicates = BrokerMetrics.duplicates(topic: route.name)
         forgotten = Forgotten(BrokerMetrics.forgotten(topic: route.name))
@@ -59,8 +59,7 @@ final class PublishedTopic: Sendable {
     func refusal(of batch: RecordBatch, now: Timestamp) -> Failure? {
         guard let kept else { return nil }
         for index in 0..<batch.count {
-            let place = batch.count > 1 ? index : nil
-            if let refusal = batch[index].delayRefusal(keeping: kept, now: now, index: place) { return refusal }
+            if let refusal = batch[index].delayRefusal(keeping: kept, now: now, index: index) { return refusal }
         }
         return nil
     }

@@ -78,7 +78,6 @@ extension BrokerCore {
                 grant(started, to: waiting, of: subscriber, until: now + lease)
             }
         }
-        if let next = subscriber.waitingPulls.map(\.until).min() { wake(subscriber, at: next) }
         // One that came later may have waited less long.
         var index = 0
         while index < subscriber.waitingPulls.count {
@@ -89,6 +88,7 @@ extension BrokerCore {
                 index += 1
             }
         }
+        if let next = subscriber.waitingPulls.map(\.until).min() { wake(subscriber, at: next) }
     }
 
     /// The client has its leases when they are in the ledger: were the process killed in between, nobody had them.

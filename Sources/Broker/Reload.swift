@@ -231,23 +231,24 @@ extension BrokerCore {
 }
 
 extension Preparation {
-    /// Reads what a generation needs from the ledger and the journal. Blocks.
+    /// Reads what a generation needs from the ledger and the journal, and gives subscribers their new names. Blocks.
+    ///
+    /// - Throws: nothing has changed then, since names change last.
     package static func read(
         from engine: some Engine, newcomers: [SubscriberRoute], missing: [(SubscriberRoute, [String])],
         bounds: MemoryBounds = MemoryBounds()
     ) throws(Failure) -> Preparation {
         var preparation = Preparation()
-        try engine.adopt(newcomers.flatMap { [$0.name] + ($0.was.map { [$0] } ?? []) })
+        let names = try KnownNames(of: newcomers, in: engine)
         preparation.lastLane = try engine.lastLane()
         for route in newcomers {
-            if let old = route.was { try engine.rename(old, to: route.name) }
-            let ledger = try engine.load(
-                route.name, scheduledMax: route.ordered ? Int.max : bounds.scheduledMax)
+            let known = names.old[route.name] ?? route.name
+            let ledger = try engine.load(known, scheduledMax: route.ordered ? Int.max : bounds.scheduledMax)
             preparation.ledgers[route.name] = ledger
             preparation.leases[route.name] = try ledger.leases.map { row throws(Failure) in
                 (row, try deliveries(of: row, from: engine))
             }
-            preparation.dead[route.name] = try engine.openDeadLetters(of: route.name)
+            preparation.dead[route.name] = try engine.openDeadLetters(of: known)
         }
         for (route, topics) in missing {
             let known = Set((preparation.ledgers[route.name]?.positions ?? []).map(\.topic))
@@ -265,7 +266,32 @@ extension Preparation {
                 preparation.starts[route.name, default: [:]][name] = start
             }
         }
+        try engine.adopt(names.adopted, renaming: names.renames)
         return preparation
+    }
+
+    /// What the ledger has newcomers under.
+    private struct KnownNames {
+        /// Of those that are renamed, by their new name.
+        var old: [String: String] = [:]
+        var renames: [SubscriberRename] = []
+        var adopted: Set<String> = []
+
+        init(of newcomers: [SubscriberRoute], in engine: some Engine) throws(Failure) {
+            let known = Set(try engine.subscribers())
+            let orphans = Set(try engine.orphans().map(\.name))
+            for route in newcomers {
+                // One that ran under its new name has been renamed before: its `was` is for those who haven't.
+                let isRenamed = known.contains(route.name) && !orphans.contains(route.name)
+                if let was = route.was, known.contains(was), !isRenamed {
+                    old[route.name] = was
+                    renames.append(SubscriberRename(was, to: route.name))
+                    adopted.insert(was)
+                } else if known.contains(route.name) {
+                    adopted.insert(route.name)
+                }
+            }
+        }
     }
 
     /// The records of one answer to a pull, in the order of its leases.

@@ -54,7 +54,6 @@ struct BinaryEvent {
     }
 
     func append(_ body: UnsafeRawBufferPointer, to builder: inout RecordBatchBuilder) throws(Failure) {
-        guard body.count <= Limits.eventBytesMax else { throw EventDecoder.tooLarge(body.count, index: nil) }
         var data = body
         let kind: Int
         if body.isEmpty {

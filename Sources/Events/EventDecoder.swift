@@ -11,12 +11,17 @@ package struct EventDecoder: Sendable {
     private let topic: Topic
     private let key: (any KeyExtractor)?
     private let clock: any Clock
+    private let eventBytesMax: Int
 
     /// `clock` gives the time in the ids of events that come without one.
-    package init(topic: Topic, key: (any KeyExtractor)?, clock: any Clock = SystemClock()) {
+    package init(
+        topic: Topic, key: (any KeyExtractor)?, clock: any Clock = SystemClock(),
+        eventBytesMax: Int = Limits.eventBytesMax
+    ) {
         self.topic = topic
         self.key = key
         self.clock = clock
+        self.eventBytesMax = eventBytesMax
     }
 
     /// `body` has ``FL_RECORD_PADDING`` readable bytes behind it: ``PaddedBytes``.
@@ -31,12 +36,12 @@ package struct EventDecoder: Sendable {
         case .binary: try appendBinary(body, request, to: &builder)
         case .structured:
             let event = trimmed(body)
-            try EventDecoder.check(event, index: nil, at: 0)
+            try check(event, index: nil, at: 0)
             try appendStructured(event, index: nil, at: 0, to: &builder)
         case .batch: try appendBatch(body, to: &builder)
         case .json:
             let data = trimmed(body)
-            try EventDecoder.check(data, index: nil, at: 0)
+            try check(data, index: nil, at: 0)
             var wrapper = try PlainWrapper(request, topic: topic, time: clock.now())
             wrapper.append(data, to: &builder)
         case .lines: try appendLines(body, request, to: &builder)
@@ -68,7 +73,7 @@ package struct EventDecoder: Sendable {
             guard index < Limits.batchEventsMax else { throw Self.tooMany() }
             let event = UnsafeRawBufferPointer(span: element)!
             let at = event.baseAddress! - start
-            try EventDecoder.check(event, index: index, at: at)
+            try check(event, index: index, at: at)
             try appendStructured(event, index: index, at: at, to: &builder)
             index += 1
         }
@@ -89,7 +94,7 @@ package struct EventDecoder: Sendable {
             if line.isEmpty { continue }
             guard index < Limits.batchEventsMax else { throw Self.tooMany() }
             do {
-                try EventDecoder.check(line, index: index, at: 0)
+                try check(line, index: index, at: 0)
                 if line[0] == UInt8(ascii: "{") {
                     let members = try JSONMembers(of: line, index: index, at: 0)
                     if members.isCloudEvent {
@@ -115,14 +120,25 @@ package struct EventDecoder: Sendable {
     private func appendBinary(
         _ body: UnsafeRawBufferPointer, _ request: EventRequest, to builder: inout RecordBatchBuilder
     ) throws(Failure) {
-        try BinaryEvent(request).append(body, to: &builder)
+        let event = try BinaryEvent(request)
+        try checkSize(body.count, index: nil)
+        try event.append(body, to: &builder)
     }
 
     // MARK: Shared checks
 
     /// Refuses what isn't JSON; `at` is where `text` starts in the body.
+    private func check(_ text: UnsafeRawBufferPointer, index: Int?, at: Int) throws(Failure) {
+        try checkSize(text.count, index: index)
+        try Self.check(text, index: index, at: at)
+    }
+
+    private func checkSize(_ bytes: Int, index: Int?) throws(Failure) {
+        guard bytes > eventBytesMax else { return }
+        throw Failure(.tooLarge, "the event has \(bytes) bytes; the limit is \(eventBytesMax)", index: index)
+    }
+
     static func check(_ text: UnsafeRawBufferPointer, index: Int?, at: Int) throws(Failure) {
-        guard text.count <= Limits.eventBytesMax else { throw tooLarge(text.count, index: index) }
         let verdict = fl_json_check(text.asBytes, text.count, Limits.jsonDepthMax)
         if verdict.status != FL_JSON_OK { throw failure(verdict, index: index, at: at) }
     }
@@ -141,10 +157,6 @@ package struct EventDecoder: Sendable {
             Failure(.malformed, "\(reason) at byte \(position); send JSON as UTF-8", index: index)
         default: Failure(.malformed, "not valid JSON at byte \(position): \(reason)", index: index)
         }
-    }
-
-    static func tooLarge(_ bytes: Int, index: Int?) -> Failure {
-        Failure(.tooLarge, "the event has \(bytes) bytes; the limit is \(Limits.eventBytesMax)", index: index)
     }
 
     private static func tooMany() -> Failure {

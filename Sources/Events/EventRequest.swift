@@ -83,6 +83,9 @@ package enum EventPacking: Hashable, Sendable {
         self = packing
     }
 
+    /// Whether a place tells which event is meant.
+    package var holdsSeveral: Bool { self == .batch || self == .lines }
+
     private static func unknownFormat(_ media: MediaType, instead: String) -> Failure {
         Failure(
             .unsupportedMediaType, "event format \"\(shown(media.essence))\" isn't read; send \(instead)")

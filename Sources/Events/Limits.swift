@@ -7,6 +7,9 @@ package enum Limits {
     /// what SQS and Pub/Sub users expect to fit.
     package static let eventBytesMax = 1 << 20
 
+    /// The lowest that `event max` may make of it: what CloudEvents 1.0.2 ("Size Limits") makes intermediaries forward.
+    package static let eventBytesMaxLeast = 64 << 10
+
     /// Entries and bytes of one subscriber's state: an index of what a shop sells, not its archive.
     package static let stateEntriesMax = 1_000_000
     package static let stateBytesMax = 512 << 20
@@ -31,6 +34,12 @@ package enum Limits {
 
     /// Bytes of an event's key. Pub/Sub's bound for ordering keys.
     package static let keyBytesMax = 1 << 10
+
+    /// Bytes of a word in a secret URL or header that is taken for a secret by itself: `services` and `Bearer` are none.
+    package static let secretPartBytesMin = 12
+
+    /// Characters of a secret at the end of an excerpt that are taken for its beginning: fewer are found by chance.
+    package static let secretCutCharactersMin = 6
 
     /// Nesting of JSON anywhere; deeper is refused at publish, so that no later stage recurses further.
     package static let jsonDepthMax = 64

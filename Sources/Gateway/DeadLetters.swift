@@ -126,7 +126,7 @@ struct DeadLetters: Sendable {
             subscriber: try request.string("subscriber"), topic: try request.string("topic"),
             group: try request.string("group"))
         let all = try request.boolean("all")
-        let ids = request["ids", default: .null] == .null ? nil : try request.array("ids").map(Self.id)
+        let ids = request["ids", default: .null] == .null ? nil : try request.each("ids", Self.id)
         guard [filter != DeadLetterFilter(), all, ids != nil].count(where: { $0 }) == 1 else {
             throw Problem.malformed(
                 "say which: {\"ids\":[…]}, {\"all\":true}, or one or more of \"subscriber\", \"topic\" and \"group\"")

@@ -137,6 +137,18 @@ extension [String: JSONValue] {
         default: throw Problem.malformed("member \"\(name)\" must be an array")
         }
     }
+
+    /// What `body` makes of each element of an array; a refusal says which one it is about.
+    func each<Entry>(_ name: String, _ body: (JSONValue) throws -> Entry) throws -> [Entry] {
+        try array(name).enumerated().map { index, element in
+            do {
+                return try body(element)
+            } catch var problem as Problem {
+                problem.errors = [(index, problem.detail)]
+                throw problem
+            }
+        }
+    }
 }
 
 extension HTTPField.Name {

@@ -23,8 +23,7 @@ struct Publish: Sendable {
             let batch = try Self.decode(body, request, for: target)
             return Self.answer(batch.count == 0 ? nil : try await broker.publish(batch)).response
         } catch let failure as Failure {
-            metrics.rejected(batchFor: name, failure.code)
-            throw failure
+            throw refused(failure, name, exchange.headers)
         }
     }
 
@@ -37,24 +36,30 @@ struct Publish: Sendable {
         do {
             let batch = try Self.decode(body, Self.request(headers), for: target)
             guard batch.count > 0 else { return then(Self.answer(nil)) }
-            broker.publish(batch) { [metrics] result in
+            broker.publish(batch) { result in
                 switch result {
                 case .success(let published): then(Self.answer(published))
-                case .failure(let failure):
-                    metrics.rejected(batchFor: name, failure.code)
-                    then(Problem(failure).answer)
+                case .failure(let failure): then(Problem(refused(failure, name, headers)).answer)
                 }
             }
         } catch {
-            metrics.rejected(batchFor: name, error.code)
-            then(Problem(error).answer)
+            then(Problem(refused(error, name, headers)).answer)
         }
+    }
+
+    /// Counts a refusal, and gives it without a place where the request is one event.
+    private func refused(_ failure: Failure, _ topic: String, _ headers: HTTPFields) -> Failure {
+        metrics.rejected(batchFor: topic, failure.code)
+        guard failure.index != nil, (try? EventPacking(of: Self.request(headers)))?.holdsSeveral == false else {
+            return failure
+        }
+        return Failure(failure.code, failure.message)
     }
 
     private static func decode(
         _ body: borrowing PaddedBytes, _ request: EventRequest, for target: PublishTarget
     ) throws(Failure) -> RecordBatch {
-        let decoder = EventDecoder(topic: target.topic, key: target.key)
+        let decoder = EventDecoder(topic: target.topic, key: target.key, eventBytesMax: target.eventBytesMax)
         return try body.withBytes { (bytes) throws(Failure) in try decoder.decode(bytes, request) }
     }
 

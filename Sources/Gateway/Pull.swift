@@ -65,11 +65,10 @@ struct Pull: Sendable {
     }
 
     private static func settlements(_ request: [String: JSONValue]) throws -> [LeaseSettlement] {
-        var settlements: [LeaseSettlement] = []
-        for lease in try request.array("ack") {
-            settlements.append(LeaseSettlement(lease: try id(lease, "ack"), action: .ack))
+        var settlements = try request.each("ack") { lease in
+            LeaseSettlement(lease: try id(lease, "ack"), action: .ack)
         }
-        for entry in try request.array("retry") {
+        settlements += try request.each("retry") { entry in
             let entry = try fields(entry, "retry", known: ["lease", "after", "reason"])
             let after = try entry.string("after").map { text in
                 guard let after = DurationText.parse(text) else {
@@ -79,16 +78,16 @@ struct Pull: Sendable {
                 return after
             }
             let reason = try entry.string("reason") ?? "the client asked for a retry"
-            settlements.append(
-                LeaseSettlement(lease: try id(entry["lease"], "retry"), action: .retry(after: after, reason: reason)))
+            return LeaseSettlement(
+                lease: try id(entry["lease"], "retry"), action: .retry(after: after, reason: reason))
         }
-        for entry in try request.array("dead") {
+        settlements += try request.each("dead") { entry in
             let entry = try fields(entry, "dead", known: ["lease", "reason"])
             let reason = try entry.string("reason") ?? "the client gave it up"
-            settlements.append(LeaseSettlement(lease: try id(entry["lease"], "dead"), action: .dead(reason: reason)))
+            return LeaseSettlement(lease: try id(entry["lease"], "dead"), action: .dead(reason: reason))
         }
-        for lease in try request.array("extend") {
-            settlements.append(LeaseSettlement(lease: try id(lease, "extend"), action: .extend))
+        settlements += try request.each("extend") { lease in
+            LeaseSettlement(lease: try id(lease, "extend"), action: .extend)
         }
         guard settlements.count <= Limits.pullEventsMax else {
             throw Failure(

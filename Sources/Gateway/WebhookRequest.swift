@@ -115,7 +115,7 @@ struct WebhookRequest: Sendable {
     func redacted(_ text: String) -> String {
         secrets.reduce(text) { text, secret in
             secret.value.utf8.count < Limits.secretBytesMin
-                ? text : text.replacing(secret.value, with: secret.description)
+                ? text : SecretParts.hide(secret.value, in: text, as: secret.description)
         }
     }
 
@@ -137,7 +137,7 @@ struct WebhookRequest: Sendable {
             case .number(let number): value = String(number)
             case .boolean(let flag): value = String(flag)
             case .secret(let secret): value = secret.value
-            case .duration, .size, .rate, .percent, .list, .block:
+            case .duration, .size, .rate, .percent, .list, .block, .read:
                 throw Failure(
                     .malformed, "header \"\(name)\" of subscriber \"\(subscriber)\" must be a text or a secret")
             }

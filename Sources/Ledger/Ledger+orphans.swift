@@ -24,11 +24,27 @@ package struct Orphan: Hashable, Sendable {
     }
 }
 
+/// What is known of a subscriber gets another name.
+package struct SubscriberRename: Hashable, Sendable {
+    package var old: String
+    package var new: String
+
+    package init(_ old: String, to new: String) {
+        self.old = old
+        self.new = new
+    }
+}
+
 extension Ledger {
-    /// Everybody who isn't `running` is an orphan, from now on where it was none before; those that run are none. Blocks.
+    /// Everybody who isn't `running` is an orphan, from now on where it was none before; those that run are none. Nobody
+    /// runs under an old name any more. Blocks.
     package func setRunning(_ running: Set<String>) throws(Failure) {
         let now = clock.now().milliseconds
         try perform(isDurable: true) { [self] db in
+            shared.withLock { shared in
+                for name in shared.renamed { shared.subscribers[name] = nil }
+                shared.renamed = []
+            }
             for (name, id) in shared.withLock({ $0.subscribers }) where !LedgerLane.isName(name) {
                 let sql =
                     running.contains(name)
@@ -39,12 +55,36 @@ extension Ledger {
         }
     }
 
-    /// These run, or will in a moment: they can't be purged from here on. Blocks.
-    package func adopt(_ names: [String]) throws(Failure) {
-        try perform(isDurable: false) { [self] db in
-            let known = shared.withLock { $0.subscribers }
-            for id in names.compactMap({ known[$0] }) {
+    /// These run, or will in a moment: they can't be purged from here on. Then all that is known of each `old` is given to
+    /// its `new`; what is handed over under the old name until the next ``setRunning(_:)`` is the new one's, too. Blocks.
+    ///
+    /// - Throws: `.conflict` where one of `names` isn't known any more, or one of the new names is known already; nothing is
+    ///   done then.
+    package func adopt(_ names: Set<String>, renaming renames: [SubscriberRename] = []) throws(Failure) {
+        guard !names.isEmpty else { return }
+        try perform(isDurable: !renames.isEmpty, isAlone: true) { [self] db in
+            var known = shared.withLock { $0.subscribers }
+            for name in names {
+                guard let id = known[name] else {
+                    throw Failure(.conflict, "subscriber \"\(name)\" was forgotten just now; try again")
+                }
                 try db.execute(sql: "DELETE FROM orphan WHERE subscriber = ?", arguments: [id])
+            }
+            for rename in renames {
+                guard let id = known.removeValue(forKey: rename.old) else { continue }
+                guard known.updateValue(id, forKey: rename.new) == nil else {
+                    throw Failure(.conflict, "the ledger has a subscriber \"\(rename.new)\" already: forget it first")
+                }
+                try db.execute(sql: "UPDATE subscriber SET name = ? WHERE id = ?", arguments: [rename.new, id])
+            }
+        } afterwards: { [self] in
+            shared.withLock { shared in
+                for rename in renames {
+                    guard let id = shared.subscribers[rename.old] else { continue }
+                    shared.subscribers[rename.new] = id
+                    shared.renamed.insert(rename.old)
+                    shared.renamed.remove(rename.new)
+                }
             }
         }
     }

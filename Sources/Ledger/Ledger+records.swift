@@ -12,7 +12,9 @@ extension Ledger {
     /// Every subscriber that has anything in the ledger, in order of name. Blocks.
     package func subscribers() throws(Failure) -> [String] {
         try flush()
-        return shared.withLock { $0.subscribers.keys.filter { !LedgerLane.isName($0) }.sorted() }
+        return shared.withLock { shared in
+            shared.subscribers.keys.filter { !LedgerLane.isName($0) && !shared.renamed.contains($0) }.sorted()
+        }
     }
 
     /// What is known of a subscriber, all changes handed over before included; nothing of one never seen. Of scheduled
@@ -149,24 +151,6 @@ extension Ledger {
             topic: row[0], offset: row.offset(1), attempts: row[2], due: row.time(3),
             key: (row[4] as Data?).map { String(decoding: $0, as: UTF8.self) }, reason: row[5], trace: row[6],
             replay: row[7], deadLetter: row[8])
-    }
-
-    /// Gives all that is known of `old` to `new`; false where nothing is, perhaps as it was renamed before. Blocks.
-    @discardableResult
-    package func renameSubscriber(_ old: String, to new: String) throws(Failure) -> Bool {
-        try perform(isDurable: true, isAlone: true) { [self] db in
-            let known = shared.withLock { $0.subscribers }
-            guard let id = known[old] else { return false }
-            guard known[new] == nil else {
-                throw Failure(.conflict, "the ledger has a subscriber \"\(new)\" already: forget it first")
-            }
-            try db.execute(sql: "UPDATE subscriber SET name = ? WHERE id = ?", arguments: [new, id])
-            return true
-        } afterwards: { [self] in
-            shared.withLock { shared in
-                if let id = shared.subscribers.removeValue(forKey: old) { shared.subscribers[new] = id }
-            }
-        }
     }
 
     /// Removes all that is known of a subscriber, its dead letters and state included.

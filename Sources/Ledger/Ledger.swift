@@ -76,6 +76,8 @@ package final class Ledger: Sendable {
     struct Shared {
         var overlay = StateOverlay()
         var subscribers: [String: Int64] = [:]
+        /// Those of their names that are old: whoever still runs under one writes to what has the new name now.
+        var renamed: Set<String> = []
         var isFailing = false
     }
 

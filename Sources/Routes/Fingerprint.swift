@@ -81,6 +81,7 @@ private struct Canonical {
         case .rate(let rate): add(name, "r\(rate.count) \(rate.per.milliseconds)")
         case .percent(let percent): add(name, "p\(percent)")
         case .secret(let secret): add(name, "x\(secret.value)")
+        case .read(_, let value): add(name, value)
         case .list(let values):
             add(name, "l\(values.count)")
             for value in values { add("item", value) }

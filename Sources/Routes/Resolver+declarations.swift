@@ -167,6 +167,20 @@ extension Resolver {
         }
     }
 
+    func resolveEvent(_ entry: Checked) {
+        guard case .size(let bytes) = entry.values[1].value else { return }
+        guard (Limits.eventBytesMaxLeast...Limits.eventBytesMax).contains(bytes) else {
+            diagnostics.error(
+                .outOfRange, "`event max` is from 64KiB to 1MiB",
+                hint: bytes < Limits.eventBytesMaxLeast
+                    ? "CloudEvents asks for 64KiB at least: event max 64KiB"
+                    : "write the most there may be: event max 1MiB", in: entry.statement.source,
+                entry.values[1].range)
+            return
+        }
+        table.server.eventBytesMax = bytes
+    }
+
     func resolveKeep(_ entry: Checked) {
         let block = entry.statement.block ?? Block(statements: [], open: entry.statement.range)
         for line in check(block.statements, in: .keep) {

@@ -85,7 +85,11 @@ extension Resolver {
                 part.values[0].range)
             return
         }
-        if case .string(let text) = part.values[1].value { push.headers[name] = .string(text) }
+        if case .string(let text) = part.values[1].value {
+            // What came from outside may be a secret.
+            let outside = origin(of: part.statement.arguments[1])
+            push.headers[name] = outside.map { .secret(Secret(name: $0, value: text)) } ?? .string(text)
+        }
         if case .secret(let secret) = part.values[1].value { push.headers[name] = .secret(secret) }
     }
 }

@@ -149,6 +149,7 @@ enum JSONTree {
         case .number(let number): self = .literal(number.description)
         case .boolean(let truth): self = .literal(truth ? "true" : "false")
         case .name("null"): self = .literal("null")
+        case .read(_, let value): self.init(value)
         case .list(let values):
             let items = values.compactMap { JSONTree($0) }
             guard items.count == values.count else { return nil }

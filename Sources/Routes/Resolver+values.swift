@@ -342,7 +342,9 @@ extension Resolver {
         case "env":
             if let text = sources.environment(subject) {
                 if type == .secret { return .value(.secret(Secret(name: subject, value: text))) }
-                return fitting(readText(text, as: type, isQuoted: false), "the variable \(subject)", type)
+                return fitting(
+                    readText(text, as: type, isQuoted: false), "the variable \(subject)", type,
+                    "env(\(JSONText.quoted(subject)))")
             }
             if arguments.count == 2 { return read(arguments[1], as: type, in: source) }
             missing(
@@ -384,7 +386,9 @@ extension Resolver {
                 }
                 // A file ends in a line break that is no part of its secret or number.
                 let value = type == .text || type == .string || type == .value ? text : Self.withoutLineBreak(text)
-                return fitting(readText(value, as: type, isQuoted: false), "the file \(path)", type)
+                return fitting(
+                    readText(value, as: type, isQuoted: false), "the file \(path)", type,
+                    "file(\(JSONText.quoted(subject)))")
             } catch {
                 return .refused(
                     .bad(
@@ -394,16 +398,31 @@ extension Resolver {
         }
     }
 
+    /// The variable or the file that a value comes from, through `let` as well; nil where it stands in the configuration.
+    func origin(of argument: Argument) -> String? {
+        switch argument.value {
+        case .call(_, let arguments):
+            if case .string(let subject)? = arguments.first?.value { subject } else { nil }
+        case .word(let word): lets[word].flatMap { origin(of: $0.argument) }
+        case .string, .list: nil
+        }
+    }
+
     private static func withoutLineBreak(_ text: String) -> String {
         text.last?.isNewline == true ? String(text.dropLast()) : text
     }
 
-    private func fitting(_ reading: ShapeMatch.Reading, _ origin: String, _ type: ArgumentType) -> ShapeMatch.Reading {
+    /// What was read from outside may be a secret: it is never repeated, here or later.
+    private func fitting(
+        _ reading: ShapeMatch.Reading, _ origin: String, _ type: ArgumentType, _ call: String
+    ) -> ShapeMatch.Reading {
         switch reading {
+        case .value(.setting(let value)): return .value(.setting(.read(call, value)))
         case .value: return reading
-        case .refused(.bad(let code, let message, let hint)):
-            return .refused(.bad(code, "\(origin): \(message)", hint: hint))
-        case .refused: return .refused(.bad(.wrongArgument, "\(origin) does not hold \(type.name)", hint: nil))
+        case .refused(let refusal):
+            var code = DiagnosticCode.wrongArgument
+            if case .bad(let precise, _, _) = refusal { code = precise }
+            return .refused(.bad(code, "\(origin) does not hold \(type.name)", hint: nil))
         }
     }
 

@@ -76,6 +76,7 @@ final class Resolver {
             case "plugins": table.server.plugins = entry.string(0)
             case "insecure": table.server.insecure = entry.string(0) == "yes"
             case "tls": resolveTLS(entry)
+            case "event": resolveEvent(entry)
             case "keep": resolveKeep(entry)
             case "mail": resolveMail(entry)
             case "topic": resolveTopic(entry)

@@ -12,7 +12,8 @@ package struct RouteDiff: Hashable, Sendable {
     package var changedTopics: [String] = []
     /// Keywords whose change needs a restart, as `listen 127.0.0.1:8080 → 127.0.0.1:9090`.
     package var restartOnly: [String] = []
-    /// Keywords of the top level that changed and need no restart: `plugins`, `mail`, `keep`, `token`.
+    /// Keywords of the top level that changed and need no restart: `plugins`, `mail`, `event max`, `keep`,
+    /// `token`.
     package var settings: [String] = []
 
     package init(from old: RouteTable, to new: RouteTable) {
@@ -53,6 +54,7 @@ package struct RouteDiff: Hashable, Sendable {
         }
         if old.server.plugins != new.server.plugins { settings.append("plugins") }
         if old.mail != new.mail { settings.append("mail") }
+        if old.server.eventBytesMax != new.server.eventBytesMax { settings.append("event max") }
         if old.keep != new.keep { settings.append("keep") }
         if Self.withoutPlaces(old.server.tokens) != Self.withoutPlaces(new.server.tokens) { settings.append("token") }
     }

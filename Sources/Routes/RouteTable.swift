@@ -41,6 +41,8 @@ package struct ServerSettings: Hashable, Sendable {
     package var tls: TLSRoute?
     /// By declaration; none lets everybody in. May change by reload.
     package var tokens: [TokenRoute] = []
+    /// Bytes of one event, as publishers send it. May change by reload.
+    package var eventBytesMax = Limits.eventBytesMax
 
     package init() {}
 }
@@ -279,6 +281,8 @@ package indirect enum SettingValue: Hashable, Sendable {
     case secret(Secret)
     case list([SettingValue])
     case block([Setting])
+    /// What a variable or a file held, and the `env("…")` or `file("…")` that is shown in its place.
+    case read(String, SettingValue)
 }
 
 package struct RetryPolicy: Hashable, Sendable {

@@ -147,6 +147,12 @@ enum Schema {
             name: "tls", context: .top, shape: .sequence([]), block: .tls, needsBlock: true, isRestartOnly: true,
             doc: "Serves HTTPS, with this certificate and key."),
         Keyword(
+            name: "event", context: .top, shape: .sequence([.word("max"), .one(.size)]), defaultText: "max 1MiB",
+            doc: """
+                Bytes of one event as it is published, from 64KiB to 1MiB. Of a binary event its body counts, of others \
+                all of their JSON.
+                """),
+        Keyword(
             name: "keep", context: .top, shape: .sequence([]), block: .keep, needsBlock: true,
             defaultText: "{ attempts 7d; dead forever }", doc: "How long what happened is remembered."),
         Keyword(

@@ -17,6 +17,7 @@ extension SettingValue {
         case .rate(let rate): "\(rate.count)/\(DurationText.format(rate.per).drop { $0.isNumber })"
         case .percent(let percent): "\(percent)%"
         case .secret(let secret): secret.description
+        case .read(let call, _): call
         case .list(let values): "[\(values.map(\.text).joined(separator: ", "))]"
         case .block(let settings):
             settings.isEmpty ? "{ }" : "{ \(settings.map { "\($0.name) \($0.value.text)" }.joined(separator: "; ")) }"

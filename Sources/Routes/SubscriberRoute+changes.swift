@@ -95,6 +95,7 @@ extension SettingValue {
         case .list(let values): .list(values.map(\.withoutPlaces))
         case .block(let settings):
             .block(settings.map { Setting(name: $0.name, value: $0.value.withoutPlaces) })
+        case .read(_, let value): value.withoutPlaces
         default: self
         }
     }

@@ -494,11 +494,8 @@ final class PluginRunner: @unchecked Sendable {
 
     /// Takes every secret of the settings out of a text that people will read.
     func redact(_ text: String) -> String {
-        var text = text
-        if text.utf8.count > Limits.pluginReasonBytesMax * 2 {
-            text = String(text.prefix(Limits.pluginReasonBytesMax)) + "…"
-        }
-        return text.redacting(secrets)
+        guard text.utf8.count > Limits.pluginReasonBytesMax * 2 else { return text.redacting(secrets) }
+        return String(text.prefix(Limits.pluginReasonBytesMax)).redacting(secrets) + "…"
     }
 
     /// Processor time of the plugin's own code so far.
@@ -530,8 +527,7 @@ extension String {
     package func redacting(_ secrets: [(name: String, value: [UInt8])]) -> String {
         var text = self
         for (name, value) in secrets where value.count >= 4 {
-            let value = String(decoding: value, as: UTF8.self)
-            text = text.replacing(value, with: "secret(\(name))")
+            text = SecretParts.hide(String(decoding: value, as: UTF8.self), in: text, as: "secret(\(name))")
         }
         return text
     }

@@ -360,6 +360,7 @@ extension PluginValue {
         case .rate(let rate): self = .rate(count: rate.count, per: rate.per)
         case .percent(let percent): self = .percent(percent)
         case .secret(let secret): self = .secret(name: secret.name, value: secret.value)
+        case .read(_, let value): self.init(value)
         case .list(let values): self = .list(values.map(PluginValue.init))
         case .block(let settings): self = .block(settings.map(PluginSetting.init))
         }

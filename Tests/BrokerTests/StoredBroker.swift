@@ -13,7 +13,7 @@ import Testing
 /// A broker on a real journal and a real ledger, in a folder of its own, that can be stopped and started again. Time is
 /// moved by hand.
 final class StoredBroker {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("fairlead-\(UUID().uuidString)")
+    private(set) var folder = StoredBroker.newFolder()
     let clock = SimulatedClock()
     private(set) var broker: Broker!
     private(set) var journal: Journal!
@@ -22,17 +22,25 @@ final class StoredBroker {
     /// Gives the next generations what routes.conf can't: destinations, and what follows from plugins.
     var adjust: (inout Generation) -> Void = { _ in }
 
+    private var left: [URL] = []
+
     deinit {
-        try? FileManager.default.removeItem(at: folder)
+        for folder in left + [folder] { try? FileManager.default.removeItem(at: folder) }
+    }
+
+    private static func newFolder() -> URL {
+        FileManager.default.temporaryDirectory.appendingPathComponent("fairlead-\(UUID().uuidString)")
     }
 
     /// Subscribers of `routes` must pull, or have a destination by ``adjust``.
-    func start(_ routes: String) async throws {
+    ///
+    /// - Parameter writing: `.manual` is a ledger that writes only for those who wait for it.
+    func start(_ routes: String, writing: Ledger.Writing = .thread) async throws {
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         journal = Journal(
             folder: folder.path + "/journal", clock: clock, log: log, segmentBytesMax: 8_192)
-        ledger = try Ledger(path: folder.path + "/ledger.db", clock: clock, log: log)
+        ledger = try Ledger(path: folder.path + "/ledger.db", clock: clock, log: log, writing: writing)
         let broker = Broker(
             engine: EmbeddedEngine(journal: journal, ledger: ledger, log: log), clock: clock, log: log)
         self.broker = broker
@@ -46,6 +54,14 @@ final class StoredBroker {
 
     func stop() async {
         await broker.stop(deadline: .zero)
+    }
+
+    /// The next start finds what the disk has at this moment; what runs on writes elsewhere.
+    func crash() throws {
+        left.append(folder)
+        let copy = Self.newFolder()
+        try FileManager.default.copyItem(at: folder, to: copy)
+        folder = copy
     }
 
     private func next(_ routes: String) throws -> Generation {

@@ -14,6 +14,9 @@ final class FakeBroker: BrokerSurface {
     struct State: Sendable {
         var published: [RecordBatch] = []
         var publishFailure: Failure?
+        var eventBytesMax = Limits.eventBytesMax
+        /// Batches that came without a task, from the connection's own loop.
+        var publishedOnLoop = 0
         var publication = Published(accepted: 1, first: 7, last: 7, duplicates: 0)
         var pulls: [(subscriber: String, max: Int, wait: Duration)] = []
         var leases: [Lease] = []
@@ -69,7 +72,8 @@ final class FakeBroker: BrokerSurface {
     }
 
     func publishing(to topic: String) -> PublishTarget? {
-        topic == "orders" ? PublishTarget(topic: .named(topic), key: nil) : nil
+        topic == "orders"
+            ? PublishTarget(topic: .named(topic), key: nil, eventBytesMax: with { $0.eventBytesMax }) : nil
     }
 
     func publish(_ batch: RecordBatch) async throws(Failure) -> Published {
@@ -78,6 +82,7 @@ final class FakeBroker: BrokerSurface {
 
     func publish(_ batch: RecordBatch, then: @escaping @Sendable (Result<Published, Failure>) -> Void) {
         let result = record(batch)
+        with { $0.publishedOnLoop += 1 }
         // As from the disk's thread.
         Thread.detachNewThread { then(result) }
     }

@@ -79,7 +79,7 @@ import Testing
     @Test func aRenamedSubscriberKeepsItsRunsAndAForgottenOneLosesThem() throws {
         let ledger = try open()
         _ = try ledger.committed(change(lane(1), done: 4, position: 30))
-        try ledger.renameSubscriber("receipts", to: "mail")
+        try ledger.adopt(["receipts"], renaming: [SubscriberRename("receipts", to: "mail")])
         #expect(try ledger.load("mail").lanes.map(\.lane.id) == [1])
         #expect(try ledger.load("mail").lanes[0].deferred.count == 1)
         try ledger.forget("mail")

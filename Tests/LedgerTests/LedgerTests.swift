@@ -268,17 +268,39 @@ import Testing
         ledger.commit(
             LedgerChange(
                 subscriber: "old", positions: [LedgerPosition(topic: "orders", position: 5)], state: [put("k", "1")]))
-        #expect(try ledger.renameSubscriber("old", to: "new"))
+        try ledger.adopt(["old"], renaming: [SubscriberRename("old", to: "new")])
         #expect(try ledger.subscribers() == ["new"])
         #expect(try ledger.load("new").positions == [LedgerPosition(topic: "orders", position: 5)])
         #expect(try ledger.text("new", "k") == "1")
+        // Until the new one runs, the old one may be at work.
+        _ = try ledger.committed(
+            LedgerChange(subscriber: "old", positions: [LedgerPosition(topic: "orders", position: 6)]))
+        #expect(try ledger.load("new").positions == [LedgerPosition(topic: "orders", position: 6)])
+        try ledger.setRunning(["new"])
+        #expect(try ledger.subscribers() == ["new"])
+        #expect(try ledger.orphans().isEmpty)
         #expect(try ledger.text("old", "k") == nil)
-        // Renamed before: nothing is left to do.
-        #expect(try !ledger.renameSubscriber("old", to: "new"))
         _ = try ledger.committed(LedgerChange(subscriber: "old", state: [put("k", "2")]))
-        #expect(throws: Failure(.conflict, "the ledger has a subscriber \"new\" already: forget it first")) {
-            try ledger.renameSubscriber("old", to: "new")
+        #expect(try ledger.text("new", "k") == "1")
+        ledger.close()
+    }
+
+    @Test func namesAreGivenAllOrNone() throws {
+        let ledger = try open()
+        for name in ["a", "b", "c"] {
+            _ = try ledger.committed(LedgerChange(subscriber: name, state: [put("k", "1")]))
         }
+        try ledger.setRunning([])
+        let orphans = try ledger.orphans()
+        #expect(throws: Failure(.conflict, "the ledger has a subscriber \"c\" already: forget it first")) {
+            try ledger.adopt(
+                ["a", "b"], renaming: [SubscriberRename("a", to: "d"), SubscriberRename("b", to: "c")])
+        }
+        #expect(throws: Failure(.conflict, "subscriber \"e\" was forgotten just now; try again")) {
+            try ledger.adopt(["a", "e"], renaming: [SubscriberRename("a", to: "d")])
+        }
+        #expect(try ledger.subscribers() == ["a", "b", "c"])
+        #expect(try ledger.orphans() == orphans, "they have been orphans for as long as before")
         ledger.close()
     }
 

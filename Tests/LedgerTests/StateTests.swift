@@ -218,7 +218,7 @@ import Testing
         ledger.commit(change)
         #expect(try ledger.stateVersion(of: "a") == 3)
         #expect(try ledger.text("a", "old") == nil)
-        try ledger.renameSubscriber("a", to: "b")
+        try ledger.adopt(["a"], renaming: [SubscriberRename("a", to: "b")])
         #expect(try ledger.stateVersion(of: "b") == 3)
         ledger.close()
         let again = try open()

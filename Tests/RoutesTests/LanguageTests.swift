@@ -192,8 +192,10 @@ import Testing
         guard case .run(_, let settings, _) = table.subscribers[0].delivery else { throw Wrong() }
         #expect(
             settings.map(\.value) == [
-                .string("#sales"), .string("hello\n"), .size(5_000_000), .duration(.seconds(3)), .percent(5),
+                .read(#"env("CHANNEL")"#, .string("#sales")), .read(#"file("words.txt")"#, .string("hello\n")),
+                .size(5_000_000), .duration(.seconds(3)), .percent(5),
             ])
+        #expect(settings[0].value.text == #"env("CHANNEL")"#, "what comes from outside is shown by its name")
     }
 
     @Test func includesAreReadInOrderRelativeToTheIncluder() throws {

@@ -62,6 +62,8 @@ package final class SimulatedEngine: Engine, @unchecked Sendable {
         package var letterReads = 0
         /// Reads that will fail before one succeeds.
         package var failingReads = 0
+        /// Says of each read whether it fails.
+        package var onRead: (() -> Bool)?
         var faults = Faults()
     }
 
@@ -124,6 +126,7 @@ package final class SimulatedEngine: Engine, @unchecked Sendable {
     }
 
     private func failRead() throws(Failure) {
+        if contents.onRead?() == true { throw Failure(.storage, "the disk can't be read") }
         guard contents.failingReads > 0 else { return }
         contents.failingReads -= 1
         contents.faults.failedReads += 1
@@ -251,7 +254,9 @@ package final class SimulatedEngine: Engine, @unchecked Sendable {
     }
 
     package func setRunning(_ subscribers: Set<String>) throws(Failure) {}
-    package func adopt(_ subscribers: [String]) throws(Failure) {}
+    package func adopt(_ subscribers: Set<String>, renaming renames: [SubscriberRename]) throws(Failure) {
+        for rename in renames { with { $0.disk.rename(rename.old, to: rename.new) } }
+    }
     package func orphans() throws(Failure) -> [Orphan] { [] }
     package func purgeOrphan(_ subscriber: String, since moment: Timestamp) throws(Failure) -> Bool { false }
 
@@ -259,8 +264,6 @@ package final class SimulatedEngine: Engine, @unchecked Sendable {
         with { $0.disk.lanes.values.sorted { $0.id > $1.id } }
     }
     package func lastLane() throws(Failure) -> Int64 { with { $0.disk.lanes.keys.max() ?? 0 } }
-
-    package func rename(_ old: String, to new: String) throws(Failure) {}
 
     package func outbox(limit: Int) throws(Failure) -> [OutboxEvent] {
         with { state in

@@ -26,6 +26,18 @@ package struct SimulatedLedger {
         (deferred[name] ?? [:]).values.sorted { ($0.topic, $0.offset) < ($1.topic, $1.offset) }
     }
 
+    mutating func rename(_ old: String, to new: String) {
+        positions[new] = positions.removeValue(forKey: old)
+        deferred[new] = deferred.removeValue(forKey: old)
+        deadOffsets[new] = deadOffsets.removeValue(forKey: old)
+        state[new] = state.removeValue(forKey: old)
+        leases[new] = leases.removeValue(forKey: old)
+        pauses[new] = pauses.removeValue(forKey: old)
+        standstills[new] = standstills.removeValue(forKey: old)
+        for index in dead.indices where dead[index].subscriber == old { dead[index].subscriber = new }
+        for id in lanes.keys where lanes[id]?.subscriber == old { lanes[id]?.subscriber = new }
+    }
+
     /// What the change holds that was there before, as `twice` says, must not be.
     mutating func apply(_ change: LedgerChange, twice: (String) -> Void = { _ in }) -> LedgerCommit {
         let name = change.subscriber

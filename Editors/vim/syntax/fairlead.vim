@@ -7,8 +7,8 @@ setlocal iskeyword=@,48-57,_
 
 syntax match fairleadStart /\%(^\|[{;]\)\s*\zs\k\+/ contains=fairleadDeclaration,fairleadKeyword
 syntax keyword fairleadDeclaration contained include keep let mail retry subscriber test tls token topic
-syntax keyword fairleadKeyword contained admin allow attempts backoff batch breaker certificate concurrency cpu data dead dedupe deliver directory expect from handshake header insecure key lease limits listen memory mode on ordered password pause plugins publish pull push rate read reject replay retain run sign smtp start sync timeout ttl user was where
-syntax keyword fairleadWord true false after always bad_reload binary deny earliest env every file forever http interval jitter latest no off offset probe rollback structured time to unless unlimited unsettled yes
+syntax keyword fairleadKeyword contained admin allow attempts backoff batch breaker certificate concurrency cpu data dead dedupe deliver directory event expect from handshake header insecure key lease limits listen memory mode on ordered password pause plugins publish pull push rate read reject replay retain run sign smtp start sync timeout ttl user was where
+syntax keyword fairleadWord true false after always bad_reload binary deny earliest env every file forever http interval jitter latest max no off offset probe rollback structured time to unless unlimited unsettled yes
 syntax match fairleadFunction /\<\%(env\|file\|secret\)\>\ze\s*(/
 syntax match fairleadNumber /\%(^\|[ \t,(\[]\)\zs-\?\d[0-9_.]*\%(ms\|s\|m\|h\|d\|B\|KB\|MB\|GB\|TB\|KiB\|MiB\|GiB\|TiB\|%\|\/s\|\/m\|\/h\|\/d\)*\%(\d[0-9_]*\%(ms\|s\|m\|h\|d\)\)*\ze\%([ \t,;)}\]]\|$\)/
 syntax region fairleadText start=/"/ skip=/\\./ end=/"/ oneline contains=fairleadEscape
