@@ -15,13 +15,13 @@ struct FileRouteSources: RouteSources {
     }
 
     func bytes(of path: String) throws -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Unreadable(description: String(cString: strerror(errno))) }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         do {
-            return try Array(Data(contentsOf: URL(fileURLWithPath: path)))
+            return try Array(file.readToEnd() ?? Data())
         } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            let reason =
-                cause?.domain == NSPOSIXErrorDomain ? cause.map { String(cString: strerror(Int32($0.code))) } : nil
-            throw Unreadable(description: reason ?? error.localizedDescription)
+            throw Unreadable(description: error.localizedDescription)
         }
     }
 
