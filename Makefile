@@ -205,7 +205,7 @@ endef
 .build/fuzz/lua-%: $(LUA_HOST_DEPENDS)
 	$(call lua-host-program,$*_fuzz,$(SANITIZE) -fsanitize=fuzzer-no-link,$(SANITIZE) -fsanitize=fuzzer)
 
-soak: soak-lua soak-crash soak-reload soak-simulation
+soak: soak-lua soak-crash soak-simulation soak-reload
 
 soak-lua: deps .build/soak/soak .build/soak/soak-sanitized
 	@command -v valgrind >/dev/null || { \

@@ -108,6 +108,23 @@ struct ScheduleTests {
         #expect(driven.state.unsettled == 0)
     }
 
+    /// With the breaker half open nothing that is due is read while something else can be the probe. The broker looked again at
+    /// once, and came to nothing else any more.
+    @Test func whatIsDueWakesNobodyWhileAProbeWaitsToStart() {
+        var settings = SubscriberState.Settings()
+        settings.breaker = BreakerPolicy()
+        var driven = Driven(settings, records(2, time: Self.origin) { $0 == 0 ? Self.later(60) : [] })
+        let isOpen = driven.state.reopenBreaker(now: Self.origin)
+        #expect(isOpen)
+        let due = Self.origin + .seconds(60)
+        let taken = driven.state.takeDue(now: due, max: 10)
+        #expect(taken.isEmpty)
+        #expect(driven.state.wake(now: due, canStart: false) == nil)
+        #expect(driven.start(at: due) == [1])
+        driven.settle(1, .ack, at: due)
+        #expect(driven.start(at: due) == [0])
+    }
+
     /// P4: order comes before the delay.
     @Test func aDelayedEventHoldsTheFollowersOfItsKey() {
         var settings = SubscriberState.Settings()

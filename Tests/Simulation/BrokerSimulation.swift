@@ -131,7 +131,7 @@ package final class BrokerSimulation {
         replaced = []
         for route in table.subscribers where !route.isPulled { destinations[route.name] = makeDestination(route) }
         // Reads don't fail here, so this doesn't throw.
-        try! apply(changes.resumed(in: table))
+        try! apply(changes.resume(in: table, generation: generation))
         model.probationsRestarted(generation, core.subscribers.compactMapValues(\.probation), bad: table.bad)
         core.drainOutbox()
     }

@@ -49,10 +49,13 @@ struct SimulatedChanges {
         return probations
     }
 
-    /// Those of a broker that starts again.
-    func resumed(in table: RouteTable) -> [String: BadReloadAction] {
+    /// Those of a broker that starts again, as `generation`: their probation begins anew.
+    mutating func resume(in table: RouteTable, generation: Int) -> [String: BadReloadAction] {
         var probations: [String: BadReloadAction] = [:]
-        for route in table.subscribers where changed[route.name] != nil { probations[route.name] = action(of: route) }
+        for route in table.subscribers where changed[route.name] != nil {
+            changed[route.name]!.generation = generation
+            probations[route.name] = action(of: route)
+        }
         return probations
     }
 

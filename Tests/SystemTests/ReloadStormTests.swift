@@ -6,7 +6,7 @@ import Testing
 
 /// Promise P5 on the real program under load: publishers, an endpoint, a client and plugins are at work all the time, while the
 /// configuration is changed, broken, mended, undone and rolled back. What was changed and what wasn't is held against what was
-/// sent. `RELOADS=1000` asks for a long run (`make soak-reload`), `SEED=n` for the same changes again, `P99_RATIO=1.1` for the
+/// sent. `RELOADS=1000` asks for a long run (`make soak-reload`), `SEED=n` for the same changes again, `RATE=n` for other than 60 orders a second, `P99_RATIO=1.1` for the
 /// latency of who isn't changed to be held against that without reloads, which a busy machine doesn't allow.
 struct ReloadStormTests {
     static let reloads = ProcessInfo.processInfo.environment["RELOADS"].flatMap { Int($0) } ?? 30

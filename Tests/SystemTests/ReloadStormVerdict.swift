@@ -13,17 +13,18 @@ struct ReloadStormVerdict {
         let accepted = storm.publishers.accepted.sorted { $0.offset < $1.offset }
         events = accepted.count
         violations = storm.complaints + storm.publishers.strange
+        let keys = Dictionary(grouping: accepted, by: \.key)
         expect("orders in the journal", try await server.end(of: "orders"), events)
 
-        let sum = accepted.reduce(0) { $0 + $1.n }
         for name in ["steady", "tuned", "edited", "wobbly", storm.shop.walker] {
-            expect("\(name)'s count", try await server.state(name, "count"), events)
-            expect("\(name)'s sum", try await server.state(name, "sum"), sum)
-            expect("\(name)'s attempts", try await server.state(name, "attempts"), events)
+            let state = try await server.numbers(name)
+            for (key, orders) in keys {
+                expect("\(name)'s count of \(key)", state["count:\(key)"], orders.count)
+                expect("\(name)'s sum of \(key)", state["sum:\(key)"], orders.reduce(0) { $0 + $1.n * 100 + 1 })
+            }
         }
         expect("migrations of edited", try await server.state("edited", "migrations") ?? 0, storm.migrations)
 
-        let keys = Dictionary(grouping: accepted, by: \.key)
         for (key, orders) in keys {
             expect("keeper's count of \(key)", try await server.state("keeper", "count:\(key)"), orders.count)
             expect(

@@ -23,7 +23,7 @@ final class StormPublishers: Sendable {
         var strange: [String] = []
         var isStopping = false
         /// Events a second, of all publishers.
-        var rate = 100.0
+        var rate = 30.0
         var window = Window.quiet
         /// By number.
         var sent: [(at: ContinuousClock.Instant, window: Window)] = []

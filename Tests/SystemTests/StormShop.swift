@@ -107,9 +107,8 @@ struct StormShop {
         plugin(
             """
             \(first)
-            ctx.state.add("count", 1)
-            ctx.state.add("sum", event.data.n)
-            ctx.state.add("attempts", event.attempt)
+            ctx.state.add("count:" .. event.key, 1)
+            ctx.state.add("sum:" .. event.key, event.data.n * 100 + event.attempt)
             """, more: more)
     }
 
@@ -123,9 +122,9 @@ struct StormShop {
 
     /// What breaks `wobbly`: each of them writes what must not be there afterwards.
     static let broken = [
-        "ctx.state.add('count', 1) error('no such luck')",
-        "ctx.state.add('count', 1) return event.data.nothing.total",
-        "ctx.state.add('sum', 1) return false",
-        "ctx.state.add('sum', 1) return ctx.retry { reason = 'not today' }",
+        "ctx.state.add('count:' .. event.key, 1) error('no such luck')",
+        "ctx.state.add('count:' .. event.key, 1) return event.data.nothing.total",
+        "ctx.state.add('sum:' .. event.key, 1) return false",
+        "ctx.state.add('sum:' .. event.key, 1) return ctx.retry { reason = 'not today' }",
     ]
 }
