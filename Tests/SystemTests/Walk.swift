@@ -139,7 +139,7 @@ final class Walk {
     private static let quiet: Duration = .seconds(4)
     private static let isWritingAnew = ProcessInfo.processInfo.environment["UPDATE_FIXTURES"] == "1"
     private nonisolated(unsafe) static let look =
-        /^(fairlead (status|why|dead (list|show|groups)|tail|state (list|get)|generations)\b|cat (?!>)|(tail|ls|head|grep) )/
+        /^(fairlead (status|why|rehearse|dead (list|show|groups)|tail|state (list|get)|generations)\b|cat (?!>)|(tail|ls|head|grep) )/
 
     private func output(of entry: Entry) async throws -> [String] {
         let deadline = ContinuousClock.now + Self.patience
@@ -169,6 +169,8 @@ final class Walk {
                 .replacing(/\b([0-9a-f]{64}|[0-9a-f]{12}|[0-9a-f]{16})\b/, with: "HASH")
                 .replacing(/[0-9.]+( → [0-9.]+)? m?s\b/, with: "SPAN")
                 .replacing(/config-\d+-\d+/, with: "CONFIG")
+                .replacing(/-\d{13}\b/, with: "-MILLISECONDS")
+                .replacing(/\b01[0-9A-HJKMNP-TV-Z]{6,24}\b/, with: "ULID")
                 .replacing(isWatching ? /generation \d+/ : /generation N/, with: "generation N")
                 .replacing(#/ +/#, with: " ")
         }
