@@ -31,7 +31,83 @@ struct StateOverlay {
 
     private struct Entry {
         var resolved: Resolved?
-        var pending: [(sequence: UInt64, write: StateWrite)] = []
+        /// At most one `put` or `delete`, then adds.
+        private(set) var pending: [(sequence: UInt64, write: StateWrite)] = []
+        private var sum = Sum.none
+
+        /// What the pending adds come to, kept up with each of them: thousands may wait for a key that everybody counts on, and
+        /// a read of it, which holds the ledger's lock, must not go through all of them.
+        private enum Sum {
+            case none
+            /// On top of what only the database knows; integers next to each other are one, since their sums wrap and so don't
+            /// depend on the order.
+            case on([StateNumber])
+            /// With what they are added to.
+            case total(StateNumber)
+            /// It depends on the moment, or is no number that JSON can hold.
+            case open
+        }
+
+        mutating func accept(_ write: StateWrite, _ sequence: UInt64) {
+            if case .add(_, let delta) = write {
+                pending.append((sequence, write))
+                add(delta)
+            } else {
+                // What was pending before no longer matters to a reader.
+                pending = [(sequence, write)]
+                sum = .none
+            }
+        }
+
+        mutating func resolve(_ value: Resolved?, upTo sequence: UInt64) {
+            resolved = value
+            pending.removeAll { $0.sequence <= sequence }
+            sum = .none
+            for case (_, .add(_, let delta)) in pending { add(delta) }
+        }
+
+        /// Without the adds; nil where only the database knows.
+        private var base: Resolved? {
+            switch pending.first?.write {
+            case .put(_, let json, let expires)?: .value(Value(json: json, expires: expires))
+            case .delete?: .missing
+            case .add?, nil: resolved
+            }
+        }
+
+        private mutating func add(_ delta: StateNumber) {
+            switch (sum, base) {
+            case (.open, _): break
+            case (.none, nil): sum = .on([delta])
+            case (.none, let base?) where base.value?.expires != nil: sum = .open
+            case (.none, let base?):
+                sum = .total((base.value.flatMap { StateNumber(json: $0.json) } ?? .integer(0)) + delta)
+            case (.total(let number), _): sum = .total(number + delta)
+            case (.on(var deltas), _):
+                sum = .none
+                if case .integer? = deltas.last, case .integer = delta {
+                    deltas[deltas.count - 1] = deltas[deltas.count - 1] + delta
+                } else {
+                    deltas.append(delta)
+                }
+                sum = .on(deltas)
+            }
+            if case .total(.float(let number)) = sum, !number.isFinite { sum = .open }
+        }
+
+        func finding(at now: Timestamp) -> Finding {
+            switch sum {
+            case .none: return base.map { .known($0.value.flatMap { $0.isLive(at: now) ? $0 : nil }) } ?? .adds([])
+            case .on(let deltas): return .adds(deltas)
+            case .total(let number): return .known(Value(json: number.json, expires: nil))
+            case .open:
+                var value = base?.value
+                for case (_, .add(_, let delta)) in pending {
+                    value = StateOverlay.add([delta], to: value, at: now).value
+                }
+                return .known(value.flatMap { $0.isLive(at: now) ? $0 : nil })
+            }
+        }
     }
 
     private struct Subscriber {
@@ -58,42 +134,13 @@ struct StateOverlay {
 
     mutating func accept(_ writes: [StateWrite], of subscriber: String, sequence: UInt64) {
         for write in writes {
-            let key = Array(write.key.utf8)
-            switch write {
-            case .put, .delete:
-                // What was pending before no longer matters to a reader.
-                subscribers[subscriber, default: Subscriber()].entries[key, default: Entry()].pending = [
-                    (sequence, write)
-                ]
-            case .add:
-                subscribers[subscriber, default: Subscriber()].entries[key, default: Entry()].pending
-                    .append((sequence, write))
-            }
+            subscribers[subscriber, default: Subscriber()].entries[Array(write.key.utf8), default: Entry()]
+                .accept(write, sequence)
         }
     }
 
     func finding(_ key: Key, of subscriber: String, at now: Timestamp) -> Finding {
-        guard let entry = subscribers[subscriber]?.entries[key] else { return .nothing }
-        return Self.finding(entry, at: now)
-    }
-
-    private static func finding(_ entry: Entry, at now: Timestamp) -> Finding {
-        var isKnown = entry.resolved != nil
-        var value = entry.resolved?.value
-        var adds: [StateNumber] = []
-        for (_, write) in entry.pending {
-            switch write {
-            case .put(_, let json, let expires):
-                isKnown = true
-                value = Value(json: json, expires: expires)
-            case .delete:
-                isKnown = true
-                value = nil
-            case .add(_, let delta):
-                if isKnown { value = add([delta], to: value, at: now).value } else { adds.append(delta) }
-            }
-        }
-        return isKnown ? .known(value.flatMap { $0.isLive(at: now) ? $0 : nil }) : .adds(adds)
+        subscribers[subscriber]?.entries[key]?.finding(at: now) ?? .nothing
     }
 
     /// All that a reader of keys with `prefix` finds here.
@@ -102,7 +149,7 @@ struct StateOverlay {
         var found: [Key: Finding] = [:]
         for (key, entry) in entries where key.starts(with: prefix) {
             if let after, !after.lexicographicallyPrecedes(key) { continue }
-            found[key] = Self.finding(entry, at: now)
+            found[key] = entry.finding(at: now)
         }
         return found
     }
@@ -121,10 +168,7 @@ struct StateOverlay {
     mutating func resolve(_ values: [Key: Resolved], of subscriber: String, upTo sequence: UInt64) {
         var state = subscribers.removeValue(forKey: subscriber) ?? Subscriber()
         for (key, value) in values {
-            var entry = state.entries[key] ?? Entry()
-            entry.resolved = value
-            entry.pending.removeAll { $0.sequence <= sequence }
-            state.entries[key] = entry
+            state.entries[key, default: Entry()].resolve(value, upTo: sequence)
         }
         state.version += 1
         subscribers[subscriber] = state
@@ -137,7 +181,7 @@ struct StateOverlay {
             if state.entries[key]?.pending.isEmpty ?? true {
                 state.entries[key] = nil
             } else {
-                state.entries[key]?.resolved = nil
+                state.entries[key]?.resolve(nil, upTo: 0)
             }
         }
         state.version += 1

@@ -44,6 +44,55 @@ import Testing
         ledger.close()
     }
 
+    /// Reads went through all adds that waited, under the lock that the writer needs: the more waited, the less was written.
+    @Test func aReadOfAKeyThatEverybodyCountsOnDoesNotGoThroughWhatWaits() throws {
+        let ledger = try open()
+        let count = 20_000
+        for number in 1...count {
+            ledger.commit(LedgerChange(subscriber: "a", state: [add("n", 1)]))
+            #expect(try ledger.text("a", "n") == "\(number)")
+        }
+        try ledger.step()
+        for number in 1...count {
+            ledger.commit(LedgerChange(subscriber: "a", state: [add("n", 1)]))
+            #expect(try ledger.text("a", "n") == "\(count + number)")
+        }
+        ledger.close()
+    }
+
+    @Test(arguments: 1...20 as ClosedRange<UInt64>) func whatIsReadIsWhatTheWritesInTheirOrderComeTo(seed: UInt64)
+        throws
+    {
+        let ledger = try open()
+        var state = seed
+        func draw(_ count: UInt64) -> UInt64 {
+            // Constants of Knuth's MMIX.
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return (state >> 33) % count
+        }
+        var expected: [String: Int] = [:]
+        for step in 0..<400 {
+            let key = "k\(draw(3))"
+            switch draw(12) {
+            case 0:
+                ledger.commit(LedgerChange(subscriber: "a", state: [put(key, "\(step)")]))
+                expected[key] = step
+            case 1:
+                ledger.commit(LedgerChange(subscriber: "a", state: [.delete(key: key)]))
+                expected[key] = nil
+            case 2: try ledger.step()
+            default:
+                let delta = Int64(draw(1_000)) - 500
+                ledger.commit(LedgerChange(subscriber: "a", state: [add(key, delta)]))
+                expected[key, default: 0] += Int(delta)
+            }
+            for key in ["k0", "k1", "k2"] {
+                #expect(try ledger.text("a", key) == expected[key].map(String.init), "seed \(seed), step \(step)")
+            }
+        }
+        ledger.close()
+    }
+
     @Test func integersStayIntegersUntilAFloatJoinsIn() throws {
         let ledger = try open()
         ledger.commit(LedgerChange(subscriber: "a", state: [add("n", 2)]))

@@ -43,11 +43,24 @@ struct ManualPage: CustomTestStringConvertible {
         }
     }
 
+    /// What is walked one after the other, each part in a folder of its own: `<!-- walk: afresh -->` begins another.
+    var parts: [ManualPage] {
+        var parts: [[String]] = [[]]
+        for line in lines {
+            if line == "<!-- walk: afresh -->" { parts.append([]) }
+            parts[parts.count - 1].append(line)
+        }
+        return parts.map { ManualPage(path, lines: $0) }
+    }
+
     init(_ path: String) throws {
+        let text = try String(contentsOf: Self.repository.appendingPathComponent(path), encoding: .utf8)
+        self.init(path, lines: text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init))
+    }
+
+    private init(_ path: String, lines: [String]) {
         self.path = path
-        let url = Self.repository.appendingPathComponent(path)
-        lines = try String(contentsOf: url, encoding: .utf8)
-            .split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        self.lines = lines
         isInShop = lines.contains("<!-- walk: shop -->")
         var excuse: String?
         var at = 0
