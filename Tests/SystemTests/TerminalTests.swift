@@ -14,6 +14,8 @@ struct TerminalTests {
         var environment = environment
         environment["PATH"] = "\(RunningServer.program.deletingLastPathComponent().path):/usr/bin:/bin"
         environment["TERM"] = environment["TERM"] ?? "xterm"
+        // Whoever runs the tests may have it set.
+        environment["NO_COLOR"] = environment["NO_COLOR"] ?? ""
         let result = try await RunningServer.command(
             ["-qec", "stty cols \(columns); \(command)", "/dev/null"], of: URL(fileURLWithPath: "/usr/bin/script"),
             in: server.folder, environment: environment)
