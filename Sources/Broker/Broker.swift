@@ -87,16 +87,26 @@ package final class Broker: Sendable {
         await retired.hurry()
         let (newcomers, missing) = await on { core in
             // A newcomer may be one that runs under an old name: what it has settled is read as such.
+            core.handOver(renamedIn: table)
             core.flush()
             return (core.newcomers(in: table), core.missingFeeds(in: table))
         }
-        let preparation = try await blocking { () throws(Failure) in
-            try Preparation.read(from: self.engine, newcomers: newcomers, missing: missing)
+        let preparation: Preparation
+        do throws(Failure) {
+            preparation = try await blocking { () throws(Failure) in
+                try Preparation.read(from: self.engine, newcomers: newcomers, missing: missing)
+            }
+        } catch {
+            perform { core in core.keepNames() }
+            throw error
         }
         let replaced = await on { core -> (generation: Int, stopping: [(any Destination, StopReason)])? in
             core.isDraining ? nil : (core.generation?.number ?? 0, core.apply(generation, preparation))
         }
-        guard let replaced else { throw Failure(.overloaded, "fairlead is shutting down") }
+        guard let replaced else {
+            perform { core in core.keepNames() }
+            throw Failure(.overloaded, "fairlead is shutting down")
+        }
         keeping.withLock { $0 = table.keep }
         topics.replace(
             table.topics.filter { !Topic.named($0.name).isSystem }, eventBytesMax: table.server.eventBytesMax)

@@ -12,6 +12,7 @@ extension BrokerCore {
     /// Its state machine decides (order, concurrency, rate, batches, backoff); the destination or a waiting pull
     /// carries it out and answers through ``settle(_:_:)``.
     func dispatch(_ subscriber: Subscriber) {
+        guard !subscriber.isHandedOver else { return }
         let now = clock.now()
         guard engine.unwritten < bounds.ledgerQueueMax else {
             // The ledger is behind: what would be settled now could not be written down in time.

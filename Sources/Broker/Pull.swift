@@ -122,6 +122,10 @@ extension BrokerCore {
             return reply(
                 .failure(Failure(.conflict, "subscriber \"\(name)\" is not a pull subscriber: it has no leases")))
         }
+        guard !subscriber.isHandedOver else {
+            return reply(
+                .failure(Failure(.overloaded, "subscriber \"\(name)\" is getting another name; settle again")))
+        }
         let now = clock.now()
         expireLeases(subscriber, now)
         var settlements = Settlements()

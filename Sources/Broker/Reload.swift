@@ -212,6 +212,26 @@ extension BrokerCore {
         }
     }
 
+    /// Nothing of those that `next` has under another name changes from here on, until ``apply(_:_:)`` or ``keepNames()``: what
+    /// they settled between the reading of their rows and the swap would be delivered, and counted, again.
+    package func handOver(renamedIn next: RouteTable) {
+        let names = Set(next.subscribers.map(\.name))
+        for route in next.subscribers where subscribers[route.name] == nil {
+            if let was = route.was, !names.contains(was) { subscribers[was]?.isHandedOver = true }
+        }
+    }
+
+    /// The generation that renames does not take over after all.
+    package func keepNames() {
+        for subscriber in subscribers.values where subscriber.isHandedOver {
+            subscriber.isHandedOver = false
+            let held = subscriber.heldSettlements
+            subscriber.heldSettlements = []
+            for settlements in held { settle(subscriber, settlements) }
+            dispatch(subscriber)
+        }
+    }
+
     /// Which subscribers of `next` are not running, and so must be read from the ledger.
     package func newcomers(in next: RouteTable) -> [SubscriberRoute] {
         next.subscribers.filter { subscribers[$0.name] == nil }

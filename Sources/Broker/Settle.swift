@@ -11,6 +11,7 @@ extension BrokerCore {
     /// position, the retry, the dead letter, the plugin's state writes and its publications) goes to the ledger as
     /// one change, so that all of it is true after a crash or none.
     func settle(_ subscriber: Subscriber, _ settlements: Settlements) {
+        guard !subscriber.isHandedOver else { return subscriber.heldSettlements.append(settlements) }
         if subscriber.history.isEmpty {
             settle(subscriber, subscriber, settlements)
         } else {

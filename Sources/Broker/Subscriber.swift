@@ -39,6 +39,10 @@ package final class Subscriber {
     var recent = RecentAttempts()
     /// The last change, where that failed.
     var badReload: BadReload?
+    /// It gets another name: what the ledger has of it is being read, so nothing of it may change until it has gone.
+    var isHandedOver = false
+    /// What ended meanwhile: of no consequence once it has gone, as its successor starts the same deliveries.
+    var heldSettlements: [Settlements] = []
     /// How often in a row the host had to stop its script.
     var kills = 0
 

@@ -63,14 +63,6 @@ struct BadReloadTests {
         func stop(_ reason: StopReason, deadline: Duration) async {}
     }
 
-    private func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
-        while try await !condition() {
-            try #require(ContinuousClock.now < deadline, "never came true: \(what)")
-            try await Task.sleep(for: .milliseconds(5))
-        }
-    }
-
     private func status(_ stored: StoredBroker) async throws -> SubscriberStatus {
         try #require(await stored.broker.status().subscribers.first)
     }

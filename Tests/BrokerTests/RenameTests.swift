@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import Events
 import Ledger
 import Routes
 import Simulation
+import Synchronization
 import Testing
 
 @testable import Broker
@@ -46,6 +48,78 @@ import Testing
         #expect(try await stored.take("after", 1) == ["b"])
         #expect(try await stored.broker.orphans().map(\.name) == ["before"])
         await stored.stop()
+    }
+
+    /// Acknowledges at once, and counts.
+    private final class Counter: Destination {
+        private let sink = Mutex<(@Sendable (Settlements) -> Void)?>(nil)
+        private let line = DispatchQueue(label: "counter")
+
+        func start(settle: @escaping @Sendable (Settlements) -> Void) { sink.withLock { $0 = settle } }
+
+        func deliver(_ deliveries: [Delivery]) {
+            guard let settle = sink.withLock({ $0 }) else { return }
+            line.async {
+                let effects = Effects(state: [.add(key: "count", delta: .integer(1))])
+                for delivery in deliveries {
+                    settle(Settlements(others: [Settlement(delivery.id, .ack, effects: effects)]))
+                }
+            }
+        }
+
+        func stop(_ reason: StopReason, deadline: Duration) async {}
+    }
+
+    /// What was settled between the reading of its rows and the swap was delivered to its next name, too, and counted twice.
+    @Test func whatIsSettledWhileASubscriberIsRenamedCountsOnce() async throws {
+        let stored = StoredBroker()
+        func routes(_ name: String, was old: String? = nil) -> String {
+            "topic orders { retain 400d }\nsubscriber \(name) { from orders; run counter"
+                + (old.map { "; was \($0)" } ?? "") + " }"
+        }
+        stored.adjust = { next in
+            for route in next.table.subscribers { next.destinations[route.name] = Counter() }
+        }
+        try await stored.start(routes("c0"))
+        let count = 1_500
+        let broker: Broker = stored.broker
+        let publishing = Task {
+            for number in 0..<count {
+                var builder = RecordBatchBuilder(topic: .named("orders"), key: nil, capacity: 256)
+                builder.append(Event(id: "e\(number)", source: "/test", type: "t"))
+                _ = try await broker.publish(builder.finish())
+            }
+        }
+        let renames = 25
+        for number in 1...renames { try await stored.reload(routes("c\(number)", was: "c\(number - 1)")) }
+        try await publishing.value
+        let last = "c\(renames)"
+        try await eventually("all are settled") {
+            try await #require(stored.broker.status().subscribers.first).backlog == 0
+        }
+        #expect(try stored.ledger.value(subscriber: last, key: "count") == Array("\(count)".utf8))
+        await stored.stop()
+    }
+
+    @Test func aRenameThatIsNotMadeLosesNothingOfWhatEndedMeanwhile() throws {
+        let simulation = BrokerSimulation(seed: 1, table: SimulatedTables.table, failure: 0)
+        #expect(simulation.run(allowFailures: false))
+        simulation.publish("in", key: "k1", count: 5, mayWait: false, mayExpire: false)
+        let (batch, done) = try #require(simulation.engine.finishAppend())
+        simulation.core.route(batch)
+        done()
+        let plain = try #require(simulation.core.subscribers["plain"])
+        let underWay = plain.state.inFlight.count
+        try #require(underWay > 0)
+        var table = SimulatedTables.table
+        let place = try #require(table.subscribers.firstIndex { $0.name == "plain" })
+        table.subscribers[place].name = "renamed"
+        table.subscribers[place].was = "plain"
+        simulation.core.handOver(renamedIn: table)
+        simulation.core.settle(plain, Settlements(acks: Array(plain.state.inFlight.keys)))
+        #expect(plain.state.inFlight.count == underWay, "nothing has changed")
+        simulation.core.keepNames()
+        #expect(plain.state.inFlight.isEmpty)
     }
 
     @Test func aReadThatFailsLeavesNamesAsTheyWere() throws {

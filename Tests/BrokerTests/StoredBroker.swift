@@ -141,3 +141,12 @@ final class StoredBroker {
 
     func first(_ topic: String) -> Offset { journal.bounds(.named(topic))?.first ?? 0 }
 }
+
+/// Waits for what threads of a broker bring about.
+func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
+    let deadline = ContinuousClock.now + .seconds(30)
+    while try await !condition() {
+        try #require(ContinuousClock.now < deadline, "never came true: \(what)")
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}
