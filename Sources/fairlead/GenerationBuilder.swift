@@ -178,17 +178,17 @@ struct GenerationBuilder: Sendable {
                 }
             }
         }
-        for (place, result) in await load(bindings) {
-            let route = table.subscribers[place]
-            switch result {
-            case .success(let destination):
+        for loaded in await load(bindings) {
+            let route = table.subscribers[loaded.place]
+            if let destination = loaded.destination {
                 if let old = running?.generation.destinations[route.name] as? LuaDestination {
                     destination.follow(old)
                 }
                 destinations[route.name] = destination
                 built.append(destination)
-            case .failure(let error):
-                for problem in error.problems { problems.add(PluginDiagnostic.finding(problem, of: route), at: place) }
+            }
+            for problem in loaded.problems {
+                problems.add(PluginDiagnostic.finding(problem, of: route), at: loaded.place)
             }
         }
         var candidate = Candidate(
@@ -215,23 +215,32 @@ struct GenerationBuilder: Sendable {
         var inOrder: [String] { found.sorted { $0.place < $1.place }.map(\.text) }
     }
 
+    /// A subscriber's plugin, loaded or not, and the place of the subscriber in its table.
+    private struct Loaded: Sendable {
+        var place: Int
+        var destination: LuaDestination?
+        var problems: [PluginProblem] = []
+    }
+
     /// All at once: one `init` that waits holds up no other.
-    private func load(
-        _ bindings: [(place: Int, binding: PluginBinding)]
-    ) async -> [(place: Int, result: Result<LuaDestination, PluginError>)] {
-        await withTaskGroup(of: (place: Int, result: Result<LuaDestination, PluginError>).self) { group in
+    private func load(_ bindings: [(place: Int, binding: PluginBinding)]) async -> [Loaded] {
+        await withTaskGroup(of: Loaded.self) { group in
             for (place, binding) in bindings {
-                group.addTask {
-                    do throws(PluginError) {
-                        return (place, .success(try await self.host.load(binding)))
-                    } catch {
-                        return (place, .failure(error))
-                    }
-                }
+                group.addTask { await load(binding, at: place) }
             }
-            var loaded: [(place: Int, result: Result<LuaDestination, PluginError>)] = []
+            var loaded: [Loaded] = []
             for await one in group { loaded.append(one) }
             return loaded
+        }
+    }
+
+    /// A function of its own, whose result is no tuple: as a closure with typed `throws` that returned a tuple, the optimised
+    /// build returned places that there are not.
+    private func load(_ binding: PluginBinding, at place: Int) async -> Loaded {
+        do {
+            return Loaded(place: place, destination: try await host.load(binding))
+        } catch {
+            return Loaded(place: place, problems: error.problems)
         }
     }
 
