@@ -192,7 +192,11 @@ struct HostileConnectionTests {
         try await Self.serving(FakeBroker(), metrics: metrics, bounds: bounds) { port in
             let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             let holder = try await Self.connect(port)
-            // It is counted before the next one is accepted: the listener takes them in order.
+            // Each connection is counted on an event loop of its own, so the next one could come first.
+            let deadline = ContinuousClock.now + .seconds(30)
+            while !metrics.render().contains("\nfairlead_http_connections 1\n"), ContinuousClock.now < deadline {
+                await Task.yield()
+            }
             let refused = try await Self.read(port, "")
             #expect(refused.hasPrefix("HTTP/1.1 503 "), "\(refused)")
             #expect(metrics.render().contains("fairlead_http_refused_total{reason=\"connections\"} 1"))
