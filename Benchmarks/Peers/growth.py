@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""How Fairlead's cost grows with what there is: subscribers, topics, plugins, bytes of an event.
+"""How Fairlead's cost grows with what there is: subscribers, topics, plugins, backlog, bytes of an event.
 
     Benchmarks/Peers/growth.py --load .build/bench --fairlead .build/release/fairlead --output growth.json"""
 
@@ -23,6 +23,8 @@ CURVES = {
     "plugins": {"title": "Publish → Lua → settled, events/s", "across": "subscribers in Lua, each event matches one", "unit": "/s"},
     "plugins-memory": {"title": "Memory, MB", "across": "subscribers in Lua", "unit": "MB"},
     "plugins-reload": {"title": "Reload after an edit of one plugin, s", "across": "subscribers in Lua", "unit": "s"},
+    "backlog": {"title": "Publish → Lua → settled, events/s", "across": "events that another subscriber has not taken", "unit": "/s"},
+    "backlog-memory": {"title": "Memory, MB", "across": "events that a subscriber has not taken", "unit": "MB"},
     "payload": {"title": "Durable publish, MB/s", "across": "bytes of an event", "unit": "MB/s"},
 }
 
@@ -108,6 +110,16 @@ class Growth(run.Bench):
             self.point("plugins-reload", count, time.monotonic() - since)
         self.within(server, act)
 
+    def backlog(self, count):
+        """One subscriber handles all that comes, beside one that takes nothing."""
+        server = self.server(["topic t { retain 1d }", "subscriber waiting { from t; pull }",
+                              "subscriber last { from t; run handler }"])
+        def act():
+            self.settled(server, "t", "last", count)
+            self.point("backlog", count, self.settled(server, "t", "last", self.options.events))
+            self.point("backlog-memory", count, server.memory() / 1e6)
+        self.within(server, act)
+
     def payload(self, size):
         batch = max(1, min(500, (1 << 20) // size))
         events = max(2_000, min(self.options.events, (1 << 30) // size))
@@ -126,6 +138,8 @@ class Growth(run.Bench):
                 self.topics(count)
             for count in (1, 10, 100, 1_000):
                 self.scripts(count)
+            for count in (10_000, 100_000, 1_000_000, 5_000_000):
+                self.backlog(count)
             for size in (128, 512, 2_048, 8_192, 32_768):
                 self.payload(size)
 

@@ -25,8 +25,10 @@ final class BrokerThread: @unchecked Sendable {
     }
 
     func start() {
-        let thread = Thread { [self] in run() }
-        thread.name = "broker"
+        let thread = Thread { [self] in
+            WorkerThread.nameThis("broker")
+            run()
+        }
         thread.stackSize = 2 << 20
         thread.start()
     }

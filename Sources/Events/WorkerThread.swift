@@ -26,7 +26,7 @@ package final class WorkerThread: @unchecked Sendable {
             &thread, nil,
             { argument in
                 let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-                WorkerThread.setName(start.name)
+                WorkerThread.nameThis(start.name)
                 start.body()
                 return nil
             }, start.toOpaque())
@@ -38,7 +38,8 @@ package final class WorkerThread: @unchecked Sendable {
         pthread_join(thread, nil)
     }
 
-    private static func setName(_ name: String) {
+    /// What `top -H` shows for the thread that calls this; without a name of its own it has its creator's.
+    package static func nameThis(_ name: String) {
         let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
         guard file >= 0 else { return }
         _ = Array(name.utf8.prefix(15)).withUnsafeBytes { write(file, $0.baseAddress, $0.count) }

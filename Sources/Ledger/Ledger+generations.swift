@@ -154,4 +154,13 @@ extension Ledger {
                 db.cachedStatement(sql: "SELECT bytes FROM config_file WHERE hash = ?"), arguments: [hash])
         }.map { Array($0) }
     }
+
+    /// The files of `generation` whose paths are `wanted`, by path, without those that aren't kept any more. Blocks.
+    package func configFiles(
+        of generation: LedgerGeneration, where wanted: (String) -> Bool = { _ in true }
+    ) throws(Failure) -> [String: [UInt8]] {
+        var files: [String: [UInt8]] = [:]
+        for (path, hash) in generation.details.files where wanted(path) { files[path] = try configFile(hash) }
+        return files
+    }
 }

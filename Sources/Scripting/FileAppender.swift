@@ -17,7 +17,7 @@ package final class FileAppender: FileAppending {
 
     private let base: String
     private let clock: any Clock
-    private let thread = Lane()
+    private let thread = Lane(name: "files")
     private let waiting = Mutex<[Waiting]>([])
 
     /// - Parameter base: what granted folders are relative to.

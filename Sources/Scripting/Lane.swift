@@ -11,13 +11,16 @@ import Events
 /// Lua never runs on Swift's cooperative pool, which a busy script would starve.
 final class Lane: @unchecked Sendable {
     // `jobs`, `timers` and `closed` are guarded by `mutex`.
+    private let name: String
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var jobs: [@Sendable () -> Void] = []
     private var timers = TimerHeap()
     private var closed = false
 
-    init() {
+    /// `name` is what `top -H` shows for its thread.
+    init(name: String = "lua") {
+        self.name = name
         pthread_mutex_init(mutex, nil)
         var conditions = pthread_condattr_t()
         pthread_condattr_init(&conditions)
@@ -35,6 +38,7 @@ final class Lane: @unchecked Sendable {
             &thread, &attributes,
             { context in
                 let lane = Unmanaged<Lane>.fromOpaque(context!).takeRetainedValue()
+                WorkerThread.nameThis(lane.name)
                 lane.run()
                 return nil
             }, context)

@@ -14,7 +14,7 @@ package final class MailServer: MailSender {
     private let timeout: Duration
     private let requiresTLS: Bool
     private let authorities: String?
-    private let thread = Lane()
+    private let thread = Lane(name: "mail")
 
     /// - Parameters:
     ///   - port: 465 means TLS from the start; any other, STARTTLS where offered.

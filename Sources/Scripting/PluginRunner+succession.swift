@@ -8,11 +8,18 @@ import Events
 extension PluginRunner {
     /// Begins nothing before `predecessor` has stopped and everything it wrote is settled.
     func follow(_ predecessor: PluginRunner) {
-        isFollowing = true
+        self.predecessor = predecessor
+        awaitPredecessor()
+    }
+
+    private func awaitPredecessor() {
+        guard let predecessor, !isAwaitingPredecessor else { return }
+        isAwaitingPredecessor = true
         predecessor.lane.submit { [lane] in
-            predecessor.notifyWhenQuiet {
+            predecessor.notify(ObjectIdentifier(self)) {
                 lane.submit {
-                    self.isFollowing = false
+                    self.predecessor = nil
+                    self.isAwaitingPredecessor = false
                     self.tellIfQuiet()
                     self.goOn()
                 }
@@ -20,17 +27,28 @@ extension PluginRunner {
         }
     }
 
-    /// Nothing of it runs or will, nor of those it follows.
-    private func notifyWhenQuiet(_ body: @escaping @Sendable () -> Void) {
-        whenQuiet.append(body)
+    /// It has stopped: where nobody follows it in turn, the predecessor, which may run on for months where a reload was
+    /// refused, need not keep it.
+    func leavePredecessor() {
+        guard let predecessor, isAwaitingPredecessor, whenQuiet.isEmpty else { return }
+        isAwaitingPredecessor = false
+        let name = ObjectIdentifier(self)
+        predecessor.lane.submit { predecessor.whenQuiet[name] = nil }
+    }
+
+    /// Calls `body` once when nothing of it runs or will, nor of those it follows.
+    private func notify(_ follower: ObjectIdentifier, _ body: @escaping @Sendable () -> Void) {
+        whenQuiet[follower] = body
+        // A follower may come when it has already left its own predecessor.
+        awaitPredecessor()
         tellIfQuiet()
     }
 
     func tellIfQuiet() {
         guard stopped, !isFollowing else { return }
         let waiting = whenQuiet
-        whenQuiet = []
-        for body in waiting { body() }
+        whenQuiet = [:]
+        for body in waiting.values { body() }
     }
 
     private func goOn() {

@@ -42,8 +42,12 @@ final class PluginRunner: @unchecked Sendable {
     /// Begins nothing new; what is under way goes on.
     var isHeld = false
     /// Waits for the instance that it replaces to end.
-    var isFollowing = false
-    var whenQuiet: [@Sendable () -> Void] = []
+    var isFollowing: Bool { predecessor != nil }
+    /// nil once that has ended.
+    var predecessor: PluginRunner?
+    /// Whether the predecessor has been asked to tell when it has ended.
+    var isAwaitingPredecessor = false
+    var whenQuiet: [ObjectIdentifier: @Sendable () -> Void] = [:]
     var whenIdle: [@Sendable () -> Void] = []
     private var reportedBugs: Set<String> = []
     private var batchTimerIsSet = false
@@ -153,6 +157,7 @@ final class PluginRunner: @unchecked Sendable {
         let waiting = stopping?.waiting ?? []
         stopping?.waiting = []
         stopping?.hasEnded = true
+        leavePredecessor()
         for done in waiting { done() }
     }
 

@@ -86,11 +86,7 @@ struct GenerationBuilder: Sendable {
 
     /// Reads everything once, on a thread that may wait for the disk.
     private func read() async throws(Refusal) -> Reading {
-        try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Reading, Refusal>, Never>) in
-            DispatchQueue.global().async {
-                continuation.resume(returning: Result { () throws(Refusal) in try self.readNow() })
-            }
-        }.get()
+        try await blocking { () throws(Refusal) in try self.readNow() }
     }
 
     private func readNow() throws(Refusal) -> Reading {
@@ -284,16 +280,11 @@ struct GenerationBuilder: Sendable {
 
     /// The version of a subscriber's state, and the name that the ledger has it under: the old one where it is renamed.
     func storedState(of route: SubscriberRoute) async throws -> (name: String, version: Int?) {
-        try await withCheckedThrowingContinuation { continuation in
+        try await blocking { [ledger] () throws(Failure) in
             // It waits for the ledger's writer.
-            DispatchQueue.global().async { [ledger] in
-                continuation.resume(
-                    with: Result {
-                        let known = try ledger.subscribers()
-                        let name = known.contains(route.name) ? route.name : route.was ?? route.name
-                        return (name, try ledger.stateVersion(of: name))
-                    })
-            }
+            let known = try ledger.subscribers()
+            let name = known.contains(route.name) ? route.name : route.was ?? route.name
+            return (name, try ledger.stateVersion(of: name))
         }
     }
 

@@ -151,13 +151,10 @@ extension Server {
                 }
                 generation = found
             }
-            var files: [String: [UInt8]] = [:]
-            for (path, hash) in generation.details.files {
-                guard let bytes = try ledger.configFile(hash) else {
-                    throw Failure(
-                        .notFound, "\(path), as it was in generation \(generation.number), isn't kept any more")
-                }
-                files[path] = bytes
+            let files = try ledger.configFiles(of: generation)
+            if let gone = generation.details.files.keys.sorted().first(where: { files[$0] == nil }) {
+                throw Failure(
+                    .notFound, "\(gone), as it was in generation \(generation.number), isn't kept any more")
             }
             return StoredConfig(generation: generation.number, config: generation.details.config, files: files)
         }

@@ -57,11 +57,7 @@ extension Server {
         if let known = tables[generation.number] { return known }
         let ledger = ledger
         let files = try await broker.blocking { () throws(Failure) in
-            var files: [String: [UInt8]] = [:]
-            for (path, hash) in generation.details.files where !path.hasSuffix(".lua") {
-                files[path] = try ledger.configFile(hash)
-            }
-            return files
+            try ledger.configFiles(of: generation) { !$0.hasSuffix(".lua") }
         }
         let compiled = RouteCompiler.compile(
             generation.details.config, from: StoredSources(files: files), strictEnvironment: false)
@@ -70,7 +66,7 @@ extension Server {
         for (name, bad) in generation.details.badReloads ?? [:] where bad.end == .undone {
             // It ran what it was before.
             guard let index = table?.subscribers.firstIndex(where: { $0.name == name }), let previous = bad.previous,
-                let known = try? await builder.version(of: name, in: previous)
+                let known = try await builder.version(of: name, in: previous)
             else { continue }
             table?.subscribers[index] = known.route
         }

@@ -108,11 +108,10 @@ extension GenerationBuilder {
     }
 
     /// A subscriber as it was in an earlier generation; nil where that can't be told any more.
-    func version(of subscriber: String, in number: Int) async throws -> SubscriberVersion? {
-        try await blocking { [ledger] () throws -> SubscriberVersion? in
+    func version(of subscriber: String, in number: Int) async throws(Failure) -> SubscriberVersion? {
+        try await blocking { [ledger] () throws(Failure) -> SubscriberVersion? in
             guard let generation = try ledger.generation(number) else { return nil }
-            var files: [String: [UInt8]] = [:]
-            for (path, hash) in generation.details.files { files[path] = try ledger.configFile(hash) }
+            let files = try ledger.configFiles(of: generation)
             let compiled = RouteCompiler.compile(
                 generation.details.config, from: StoredSources(files: files), strictEnvironment: true)
             guard let table = compiled.table, let route = table.subscribers.first(where: { $0.name == subscriber })
@@ -127,14 +126,18 @@ extension GenerationBuilder {
     /// What brings the state back that `migration` changes. Nobody writes to it meanwhile.
     func former(of migration: StateMigration, _ name: String, version: Int) async throws -> StateMigration {
         let keys = migration.writes.map(\.key)
-        let writes = try await blocking { [ledger] in try ledger.restoring(keys, of: name) }
+        let writes = try await blocking { [ledger] () throws(Failure) in try ledger.restoring(keys, of: name) }
         return StateMigration(version: version, writes: writes)
     }
 
     /// Runs work that waits for the ledger on a thread that may.
-    func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-        try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
-        }
+    func blocking<Value: Sendable, Problem: Error>(
+        _ body: @escaping @Sendable () throws(Problem) -> Value
+    ) async throws(Problem) -> Value {
+        try await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, Problem>, Never>) in
+            DispatchQueue.global().async {
+                continuation.resume(returning: Result { () throws(Problem) in try body() })
+            }
+        }.get()
     }
 }

@@ -204,6 +204,57 @@ struct MigrationTests {
         #expect(services.state["n"] == "2")
     }
 
+    /// A bug once: each refused reload left a thread behind for each subscriber whose plugin it had loaded.
+    @Test func aSuccessorThatIsNotWantedIsLetGoWhileItsPredecessorRunsOn() async throws {
+        let host = ScriptHost(services: FakeServices().services, lanes: 8)
+        let first = try await Harness("return function() end", host: host)
+        for _ in 1...3 {
+            let refused = try await Harness("return function() end", host: host)
+            refused.destination.follow(first.destination)
+            await refused.destination.stop(.removed, deadline: .zero)
+        }
+        // The last reference may go with a job that a lane is just putting away.
+        let end = ContinuousClock.now + .seconds(30)
+        while host.lanes.count > 1, ContinuousClock.now < end { await Task.yield() }
+        #expect(host.lanes.count == 1)
+        #expect(await first.run().outcome == .ack)
+    }
+
+    @Test func whoeverFollowsOneThatHasAlreadyStoppedWaitsForThoseBeforeIt() async throws {
+        let services = FakeServices()
+        let (starts, started) = AsyncStream<Void>.makeStream()
+        let gate = Gate(2)
+        services.http.respond { _ throws(OutboundFailure) in
+            started.yield()
+            await gate.arrive()
+            return OutboundResponse(status: 200, headers: [], body: [])
+        }
+        let host = ScriptHost(services: services.services, lanes: 3)
+        func instance() async throws -> Harness {
+            try await Harness(Self.counting, grants: [.http("127.0.0.1")], services: services, host: host)
+        }
+        let first = try await instance()
+        let old = first.deliveries([.order("1")])
+        first.destination.deliver(old)
+        var begun = starts.makeAsyncIterator()
+        await begun.next()
+        let second = try await instance()
+        second.destination.follow(first.destination)
+        await second.destination.stop(.reload, deadline: .zero)
+        let third = try await instance()
+        third.destination.follow(second.destination)
+        let new = third.deliveries([.order("2")])
+        third.destination.deliver(new)
+        async let stopped: Void = first.destination.stop(.reload, deadline: .seconds(30))
+        #expect(services.http.requests.count == 1)
+        await gate.arrive()
+        await stopped
+        await begun.next()
+        await gate.arrive()
+        _ = await third.outcomes.settled(new.map(\.id))
+        #expect(services.state["n"] == "2")
+    }
+
     @Test(arguments: [StopReason.reload, .shutdown, .removed])
     func stopIsToldWhy(_ reason: StopReason) async throws {
         let harness = try await Harness(

@@ -5,9 +5,12 @@ import Foundation
 /// What the kernel says a process has.
 struct ProcessInventory: CustomStringConvertible {
     var files: Int
-    var threads: Int
+    /// How many threads there are of each name.
+    var names: [String: Int] = [:]
     /// MiB in memory.
     var resident: Double
+
+    var threads: Int { names.values.reduce(0, +) }
 
     init(of process: Process) throws {
         let folder = "/proc/\(process.processIdentifier)"
@@ -17,11 +20,20 @@ struct ProcessInventory: CustomStringConvertible {
             let line = status.split(separator: "\n").first { $0.hasPrefix("\(name):") } ?? ""
             return line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0
         }
-        threads = number("Threads")
+        for thread in try FileManager.default.contentsOfDirectory(atPath: "\(folder)/task") {
+            // One may end meanwhile.
+            guard let name = try? String(contentsOfFile: "\(folder)/task/\(thread)/comm", encoding: .utf8) else {
+                continue
+            }
+            names[name.trimmingCharacters(in: .newlines), default: 0] += 1
+        }
         resident = Double(number("VmRSS")) / 1_024
     }
 
-    var description: String { "\(files) files, \(threads) threads, \(Int(resident)) MiB" }
+    var description: String {
+        let named = names.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        return "\(files) files, \(threads) threads (\(named)), \(Int(resident)) MiB"
+    }
 
     /// Processes that wanted to run, for each processor, in the last minute.
     static var load: Double {
