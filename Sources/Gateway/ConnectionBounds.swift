@@ -15,6 +15,7 @@ package struct ConnectionBounds: Sendable {
     package var requestTime = Limits.requestTime
     package var answerWindow = Limits.answerWindow
     package var answerBytesPerSecond = Limits.answerBytesPerSecondMin
+    package var idle = Limits.connectionIdle
     package var look = Limits.connectionLook
 
     /// As many connections as the process may have files for.

@@ -8,8 +8,8 @@ import NIOCore
 /// Nothing is scheduled for each request; who owns it looks from time to time, with ``check(_:isReading:buffered:)``.
 struct ConnectionPace {
     private enum Request {
-        /// None has begun.
-        case none
+        /// None has begun since the last one's end, or its answer.
+        case none(since: NIODeadline)
         case header(since: NIODeadline)
         /// `bytes` are the body's, `wire` those that brought them.
         case body(since: NIODeadline, bytes: Int, wire: Int)
@@ -42,7 +42,18 @@ struct ConnectionPace {
         request = .body(since: since, bytes: before + bytes, wire: wire)
     }
 
-    mutating func requestEnded() { request = .none }
+    mutating func requestEnded(now: NIODeadline) { request = .none(since: now) }
+
+    mutating func answered(now: NIODeadline) {
+        if case .none = request { request = .none(since: now) }
+    }
+
+    /// Whether nothing has come since the last request and its answer for as long as that is allowed. Whether that answer
+    /// has left is for the caller to know.
+    func isIdle(_ now: NIODeadline) -> Bool {
+        guard case .none(let since) = request else { return false }
+        return now - since > bounds.idle
+    }
 
     mutating func wrote(_ bytes: Int) { written += bytes }
 

@@ -176,10 +176,12 @@ package final class Gateway: Service, CustomStringConvertible {
 
     private var server: HTTPServerBuilder {
         HTTPServerBuilder { [guards, publish, responder, settings] serve in
-            let channel = GatewayChannel(responder: serve) {
-                PublishHandler(publish: publish, access: responder.access, metrics: responder.metrics)
+            GuardedChannel(base: GatewayChannel(responder: serve), guards: guards, tls: settings.tls) {
+                arrivals, requests in
+                PublishHandler(
+                    publish: publish, access: responder.access, metrics: responder.metrics, guards: guards,
+                    arrivals: arrivals, responder: requests)
             }
-            return GuardedChannel(base: channel, guards: guards, tls: settings.tls)
         }
     }
 

@@ -8,13 +8,12 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 
-/// One connection's handlers, in the order of the bytes: HTTP, who waits with a body, how long nothing happens, publish
-/// requests, and everything else as Hummingbird serves it.
+/// One connection's handlers for what the ``PublishHandler`` does not answer, in the order of the bytes: HTTP, who waits
+/// with a body, the end of the server, and requests as Hummingbird serves them.
 struct GatewayChannel: HTTPChannelHandler {
     typealias Value = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
     let responder: Responder
-    let publishHandler: @Sendable () -> PublishHandler
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
@@ -30,8 +29,8 @@ struct GatewayChannel: HTTPChannelHandler {
             try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
             try pipeline.addHandler(ContinueHandler(bodyBytesMax: Limits.requestBytesMax))
             try pipeline.addHandler(
-                HTTPConnectionStateHandler(idleTimeout: .init(Limits.connectionIdle), logger: logger))
-            try pipeline.addHandler(publishHandler())
+                // How long a connection may be idle is the guard's to know, who also knows of publish requests.
+                HTTPConnectionStateHandler(idleTimeout: nil, logger: logger))
             return try NIOAsyncChannel(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
         }

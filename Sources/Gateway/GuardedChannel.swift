@@ -6,6 +6,7 @@ import HummingbirdCore
 import Logging
 import Metrics
 import NIOCore
+import NIOHTTP1
 import NIOHTTPTypesHTTP1
 import NIOSSL
 import Routes
@@ -19,6 +20,8 @@ struct GuardedChannel<Base: ServerChildChannel>: ServerChildChannel {
     let guards: ConnectionGuards
     /// nil serves plain HTTP.
     let tls: TLSCredentials?
+    /// Between the bytes and their parser.
+    let publishHandler: @Sendable (ArrivalHandler, RequestGuard) -> PublishHandler
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         let address = channel.remoteAddress
@@ -34,9 +37,12 @@ struct GuardedChannel<Base: ServerChildChannel>: ServerChildChannel {
         }.flatMap { (arrivals: NIOLoopBound<ArrivalHandler>) in
             base.setup(channel: channel, logger: logger).flatMapThrowing { value in
                 let pipeline = channel.pipeline.syncOperations
+                let requests = RequestGuard(guards, arrivals: arrivals.value, peer: peer)
                 try pipeline.addHandler(
-                    RequestGuard(guards, arrivals: arrivals.value, peer: peer),
-                    position: .before(pipeline.handler(type: HTTP1ToHTTPServerCodec.self)))
+                    requests, position: .before(pipeline.handler(type: HTTP1ToHTTPServerCodec.self)))
+                try pipeline.addHandler(
+                    publishHandler(arrivals.value, requests),
+                    position: .before(pipeline.handler(type: HTTPResponseEncoder.self)))
                 return value
             }
         }
@@ -80,11 +86,14 @@ final class ConnectionGuards: Sendable {
         return nil
     }
 
+    /// Whether requests that name this host are served, whatever tokens there are.
+    func isOwn(_ name: String) -> Bool { name == host || HostName.isLoopback(name) }
+
     /// Where loopback is open to everybody, a browser on this machine must not be led here under another name: a page of
     /// `evil.example` whose name comes to mean 127.0.0.1 could read and do all (DNS rebinding).
     func checkHost(_ authority: String?) throws(Problem) {
         guard HostName.isLoopback(host), access.isOpen, let authority, let name = RequestCheck.host(of: authority),
-            name != host, !HostName.isLoopback(name)
+            !isOwn(name)
         else { return }
         throw Problem(
             .forbidden, type: Self.foreignHost, title: "Forbidden",

@@ -39,6 +39,12 @@ extension Limits {
     /// Bytes of a publish request that is decoded on its connection's event loop: some hundred microseconds of work.
     static let publishOnLoopBytesMax = 512 << 10
 
+    /// Bytes of a head that is not whole, and is read from its first byte on whenever more of it come.
+    static let plainHeadBytesMax = 8 << 10
+
+    /// About as many as an answer has before its body.
+    static let answerHeadBytes = 160
+
     /// Bytes that a connection keeps for its next publish request: many connections with single events cost little.
     static let publishBufferBytesKept = 16 << 10
 

@@ -23,34 +23,34 @@ struct Publish: Sendable {
             let batch = try Self.decode(body, request, for: target)
             return Self.answer(batch.count == 0 ? nil : try await broker.publish(batch)).response
         } catch let failure as Failure {
-            throw refused(failure, name, exchange.headers)
+            throw refused(failure, name, Self.request(exchange.headers))
         }
     }
 
     /// The same for a request that is whole, without a task: `then` has the answer, from any thread.
     func publish(
-        to name: String, _ headers: HTTPFields, _ body: borrowing PaddedBytes,
+        to name: String, _ request: EventRequest, _ body: borrowing PaddedBytes,
         then: @escaping @Sendable (Answer) -> Void
     ) {
         guard let target = broker.publishing(to: name) else { return then(Problem.unknownTopic(name).answer) }
         do {
-            let batch = try Self.decode(body, Self.request(headers), for: target)
+            let batch = try Self.decode(body, request, for: target)
             guard batch.count > 0 else { return then(Self.answer(nil)) }
             broker.publish(batch) { result in
                 switch result {
                 case .success(let published): then(Self.answer(published))
-                case .failure(let failure): then(Problem(refused(failure, name, headers)).answer)
+                case .failure(let failure): then(Problem(refused(failure, name, request)).answer)
                 }
             }
         } catch {
-            then(Problem(refused(error, name, headers)).answer)
+            then(Problem(refused(error, name, request)).answer)
         }
     }
 
     /// Counts a refusal, and gives it without a place where the request is one event.
-    private func refused(_ failure: Failure, _ topic: String, _ headers: HTTPFields) -> Failure {
+    private func refused(_ failure: Failure, _ topic: String, _ request: EventRequest) -> Failure {
         metrics.rejected(batchFor: topic, failure.code)
-        guard failure.index != nil, (try? EventPacking(of: Self.request(headers)))?.holdsSeveral == false else {
+        guard failure.index != nil, (try? EventPacking(of: request))?.holdsSeveral == false else {
             return failure
         }
         return Failure(failure.code, failure.message)

@@ -44,6 +44,9 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
         self.peer = peer
     }
 
+    /// Whether every request that it was given has been answered, and another may come.
+    var isIdle: Bool { input == .open && unanswered == 0 && !isInRequest }
+
     func channelActive(context: ChannelHandlerContext) {
         let look = guards.bounds.look
         let me = NIOLoopBound((self, context), eventLoop: context.eventLoop)
@@ -73,7 +76,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
         case .head(let head): take(head, context)
         case .body(let bytes): take(bytes, context)
         case .end(let trailers):
-            arrivals.pace.requestEnded()
+            arrivals.pace.requestEnded(now: .now())
             guard input != .over, isInRequest else { return }
             pass(context)
             isInRequest = false
@@ -162,6 +165,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
             arrivals.pace.wrote(bytes.readableBytes)
         case .end:
             unanswered -= 1
+            arrivals.pace.answered(now: .now())
             // Whoever answered isn't going to read the rest; the client must send it to get to the answer.
             if isInRequest, unanswered == 0 { unwanted = Limits.requestBytesMax }
             if unanswered == 0, refusal != nil || (input != .open && !isInRequest) {
@@ -211,6 +215,10 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Time
 
     private func look(_ context: ChannelHandlerContext) {
+        if isIdle, arrivals.pace.isIdle(.now()) {
+            stop()
+            return context.close(promise: nil)
+        }
         let buffered = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
         guard let reason = arrivals.pace.check(.now(), isReading: arrivals.isReading, buffered: buffered) else {
             return

@@ -30,6 +30,7 @@ final class PluginCall {
     var isOutdated = false
     /// What it waits for, where that can be called off.
     var wait: Task<Void, Never>?
+    var sleep: TimerHold?
 
     init(id: UInt64, kind: Kind, deliveries: [Delivery], started: UInt64) {
         self.id = id
@@ -54,6 +55,8 @@ final class PluginCall {
     func cancelWait() {
         wait?.cancel()
         wait = nil
+        sleep?.letGo()
+        sleep = nil
     }
 }
 

@@ -97,7 +97,12 @@ extension PluginRunner {
             advance(.nanoseconds(Int64(max(0, nanoseconds))))
             return .values([])
         }
-        lane.submit(at: Lane.now() &+ UInt64(max(0, nanoseconds))) { self.complete(slot, id, .values([])) }
+        let hold = TimerHold(self)
+        call.sleep = hold
+        lane.submit(at: Lane.now() &+ UInt64(max(0, nanoseconds))) {
+            hold.runner?.complete(slot, id, .values([]))
+            hold.letGo()
+        }
         return nil
     }
 

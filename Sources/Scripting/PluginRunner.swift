@@ -39,6 +39,7 @@ final class PluginRunner: @unchecked Sendable {
     private var turnIsQueued = false
     private(set) var stopping: Stopping?
     private(set) var stopped = false
+    private var stopTimers: [TimerHold] = []
     /// Begins nothing new; what is under way goes on.
     var isHeld = false
     /// Waits for the instance that it replaces to end.
@@ -125,7 +126,12 @@ final class PluginRunner: @unchecked Sendable {
     }
 
     private func giveUp(in deadline: Duration) {
-        lane.submit(at: Lane.now() &+ UInt64(clamping: max(.zero, deadline).nanoseconds)) { self.giveUp() }
+        let hold = TimerHold(self)
+        stopTimers.append(hold)
+        lane.submit(at: Lane.now() &+ UInt64(clamping: max(.zero, deadline).nanoseconds)) {
+            hold.runner?.giveUp()
+            hold.letGo()
+        }
     }
 
     /// The stop's deadline has passed: what still waits is given back.
@@ -157,6 +163,8 @@ final class PluginRunner: @unchecked Sendable {
         let waiting = stopping?.waiting ?? []
         stopping?.waiting = []
         stopping?.hasEnded = true
+        for hold in stopTimers { hold.letGo() }
+        stopTimers = []
         leavePredecessor()
         for done in waiting { done() }
     }

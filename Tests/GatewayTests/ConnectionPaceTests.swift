@@ -37,8 +37,23 @@ struct ConnectionPaceTests {
     @Test func aConnectionBetweenRequestsIsNotSlow() {
         var pace = ConnectionPace(Self.bounds, now: Self.at(0))
         pace.headEnded(now: Self.at(1))
-        pace.requestEnded()
+        pace.requestEnded(now: Self.at(1))
         #expect(Self.look(&pace, at: 1_000) == nil)
+    }
+
+    @Test func aConnectionIsIdleFromItsLastAnswerOn() {
+        var bounds = Self.bounds
+        bounds.idle = .seconds(120)
+        var pace = ConnectionPace(bounds, now: Self.at(0))
+        #expect(!pace.isIdle(Self.at(1_000)), "it has not been used: slow it may be")
+        pace.headEnded(now: Self.at(1_000))
+        #expect(!pace.isIdle(Self.at(2_000)))
+        pace.requestEnded(now: Self.at(2_000))
+        pace.answered(now: Self.at(3_000))
+        #expect(!pace.isIdle(Self.at(3_120)))
+        #expect(pace.isIdle(Self.at(3_121)))
+        pace.arrived(1, now: Self.at(3_121))
+        #expect(!pace.isIdle(Self.at(9_000)))
     }
 
     @Test func aBodyMayTakeAsLongAsItsBytesAreWorth() {
@@ -68,7 +83,7 @@ struct ConnectionPaceTests {
     @Test func anAnswerThatIsNotTakenIsCutOff() {
         var pace = ConnectionPace(Self.bounds, now: Self.at(0))
         pace.headEnded(now: Self.at(0))
-        pace.requestEnded()
+        pace.requestEnded(now: Self.at(1))
         pace.wrote(1_000_000)
         #expect(Self.look(&pace, at: 0, buffered: 900_000) == nil)
         #expect(Self.look(&pace, at: 60, buffered: 870_000) == nil, "500 bytes a second are enough")

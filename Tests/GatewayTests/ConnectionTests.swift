@@ -34,9 +34,9 @@ struct ConnectionTests {
             var chunks = inbound.makeAsyncIterator()
             for step in steps {
                 try await outbound.write(ByteBuffer(string: step.send))
-                while !answer.contains(step.until), let chunk = try await chunks.next() {
-                    answer += String(buffer: chunk)
-                }
+                var new = ""
+                while !new.contains(step.until), let chunk = try await chunks.next() { new += String(buffer: chunk) }
+                answer += new
             }
             return answer
         }

@@ -32,17 +32,19 @@ private let fuzzSeconds = ProcessInfo.processInfo.environment["FUZZ_SECONDS"].fl
         let port = try #require(await gateway.port())
         var played = 0
         var statuses: [Int: Int] = [:]
-        var connection: RawConnection?
+        // One for each way: what the loop doesn't take turns its connection over to the parser for good.
+        var connections: [FuzzedRequest.Way: RawConnection] = [:]
         while deadline.map({ ContinuousClock.now < $0 }) ?? (played < Self.count) {
             let request = FuzzedRequest(&random)
             var answers: [(way: FuzzedRequest.Way, answer: RawConnection.Answer, events: [Event]?)] = []
             for way in FuzzedRequest.Way.allCases.shuffled(using: &random) {
                 broker.with { $0.published = [] }
                 let open: RawConnection
-                if let connection { open = connection } else { open = try await RawConnection(port) }
+                if let known = connections[way] { open = known } else { open = try await RawConnection(port) }
                 let answer = try await open.exchange(request.bytes(way, &random))
-                connection = answer.isLast ? nil : open
-                if answer.isLast { await open.close() }
+                let isKept = !answer.isLast && Int.random(in: 0..<4, using: &random) > 0
+                connections[way] = isKept ? open : nil
+                if !isKept { await open.close() }
                 let batches = broker.with { $0.published }
                 let events = batches.first.map { batch in (0..<batch.count).map { batch[$0].event } }
                 Self.check(answer, batches.count, events, "seed \(seed), request \(played), \(way)\n\(request.shown)")
@@ -57,7 +59,7 @@ private let fuzzSeconds = ProcessInfo.processInfo.environment["FUZZ_SECONDS"].fl
             statuses[answers[0].answer.status, default: 0] += 1
             played += 1
         }
-        await connection?.close()
+        for connection in connections.values { await connection.close() }
         await group.triggerGracefulShutdown()
         try await running
         #expect(broker.with { $0.publishedOnLoop } > 0, "seed \(seed): nothing took the way over the loop")

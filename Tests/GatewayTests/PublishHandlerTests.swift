@@ -102,6 +102,24 @@ struct PublishHandlerTests {
         }
     }
 
+    @Test func aRequestMayComeInAnyTwoPieces() async throws {
+        let request = ConnectionTests.head + "Content-Length: 10\r\n\r\n{\"a\":\"b\"} "
+        let look = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        let broker = FakeBroker()
+        var steps: [(send: String, until: String)] = []
+        for count in 1..<request.count {
+            // What is asked for in between shows that the first piece has been read.
+            steps.append((look + String(request.prefix(count)), "ok\n"))
+            steps.append((String(request.dropFirst(count)), "HTTP/1.1 202 "))
+        }
+        let answer = try await ConnectionTests.talk(broker, steps)
+        let statuses = answer.matches(of: /HTTP\/1\.1 (\d+)/).map { String($0.1) }
+        #expect(statuses == (1..<request.count).flatMap { _ in ["200", "202"] })
+        #expect(broker.with { $0.published.count } == request.count - 1)
+        // The client may have all of an answer before the server has put it away; the responder takes the next one then.
+        #expect(broker.with { $0.publishedOnLoop } > request.count / 2)
+    }
+
     /// Sent at once, some for the loop and some for the responder.
     @Test func answersLeaveInTheOrderOfTheirRequests() async throws {
         let broker = FakeBroker()

@@ -220,6 +220,21 @@ struct MigrationTests {
         #expect(await first.run().outcome == .ack)
     }
 
+    /// A bug once: the thread stayed for as long as `init` would have slept.
+    @Test func anInitThatIsCalledOffWhileItSleepsLeavesNothingBehind() async throws {
+        let host = ScriptHost(services: FakeServices().services, lanes: 8)
+        let loading = Task {
+            try await Harness(
+                "return { init = function(ctx) ctx.sleep(3600) end, handle = function() end }", host: host)
+        }
+        let end = ContinuousClock.now + .seconds(30)
+        while host.lanes.count == 0, ContinuousClock.now < end { await Task.yield() }
+        loading.cancel()
+        await #expect(throws: PluginError.self) { try await loading.value }
+        while host.lanes.count > 0, ContinuousClock.now < end { await Task.yield() }
+        #expect(host.lanes.count == 0)
+    }
+
     @Test func whoeverFollowsOneThatHasAlreadyStoppedWaitsForThoseBeforeIt() async throws {
         let services = FakeServices()
         let (starts, started) = AsyncStream<Void>.makeStream()
