@@ -3,6 +3,7 @@
 import CoreMetrics
 import DequeModule
 package import Events
+import HeapModule
 import Ledger
 import Logging
 package import Routes
@@ -72,6 +73,7 @@ extension BrokerCore {
             // Else it would go on when its next retry is due, beside whoever has its name then.
             removed.wake = nil
         }
+        if !subscribers.isEmpty { forgetWakes(of: Array(subscribers.values)) }
 
         subscribers = running
         routing = [:]
@@ -88,6 +90,11 @@ extension BrokerCore {
             dispatch(subscriber)
         }
         return stopping
+    }
+
+    /// A wake may be days ahead, and what it is for holds a plugin and its thread until then.
+    private func forgetWakes(of removed: [Subscriber]) {
+        wakes = Heap(wakes.unordered.filter { wake in !removed.contains { $0 === wake.subscriber } })
     }
 
     /// One change: readers, the new plugin first of all, see it from here on, and after a crash it is there as a whole or

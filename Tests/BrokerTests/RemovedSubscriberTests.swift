@@ -24,4 +24,18 @@ struct RemovedSubscriberTests {
         #expect(extra.state.inFlight.isEmpty)
         #expect(simulation.breaches.isEmpty, "\(simulation.breaches)")
     }
+
+    /// A bug once: what it would have done later held it until then, with its plugin and that one's thread.
+    @Test func nothingHoldsIt() throws {
+        let simulation = BrokerSimulation(
+            seed: 1, table: SimulatedTables.table(attempts: 4, extra: true, bad: ["extra": .keep]), failure: 0)
+        for _ in 0..<8 { simulation.publish("in", key: "k1", count: 1) }
+        while simulation.step(allowFailures: false) {}
+        weak let extra = simulation.core.subscribers["extra"]
+        let wakesLater = extra?.wake.map { $0 > simulation.clock.now() }
+        try #require(wakesLater == true, "it waits for a retry")
+        simulation.reload(SimulatedTables.table(attempts: 4, extra: false))
+        while simulation.step(allowFailures: false) {}
+        #expect(extra == nil)
+    }
 }
