@@ -78,8 +78,7 @@ final class ReloadStorm {
         before = try ProcessInventory(of: server.process)
         while asked < reloads {
             publishers.begin(.quiet)
-            let quietUntil = ContinuousClock.now + Self.quiet
-            try await Task.sleep(until: quietUntil)
+            try await lookOn(until: .now + Self.quiet)
             publishers.begin(.reloads)
             for _ in 0..<Self.changesAtOnce where asked < reloads {
                 try await change()
@@ -90,9 +89,22 @@ final class ReloadStorm {
         publishers.stop()
     }
 
-    /// Between two of these the server is left alone, so that there is something to compare with.
+    /// After so many of them there are none for a while, so that there is something to compare with.
     private static let changesAtOnce = 4
     private static let quiet: Duration = .milliseconds(700)
+
+    /// As busy as ``change()`` beside the server, commands, looks and all, but for what a reload does in it: both run on the
+    /// same processors.
+    private func lookOn(until end: ContinuousClock.Instant) async throws {
+        while ContinuousClock.now < end {
+            _ = try await server.command("generations")
+            _ = try await server.get("/v1/status")
+            for _ in 0..<5 where ContinuousClock.now < end {
+                _ = try await counts()
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+    }
 
     /// Goes up until the subscribers only just keep up, and stays well below that.
     private func findRate() async throws {
