@@ -32,7 +32,8 @@ class Server:
     environment = {}
 
     def __init__(self, folder):
-        self.folder = pathlib.Path(folder) / self.name
+        # Absolute: it is the process's own folder, and stands in its settings as well.
+        self.folder = pathlib.Path(folder).resolve() / self.name
         self.port = free_port()
         self.process = None
         self.log = None

@@ -65,6 +65,8 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var body = PaddedBytes()
     private var held = CircularBuffer<Held>()
     private var isReadHeld = false
+    /// Whether those behind have been handed something since they were last told that there is no more for now.
+    private var hasPassedOn = false
     private var heldCloses: [(mode: CloseMode, promise: EventLoopPromise<Void>?)] = []
     private var familiarHost: [UInt8] = []
     private var date = HTTPDate()
@@ -93,6 +95,10 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if case .answering = state { true } else { false }
     }
 
+    private var isForeign: Bool {
+        if case .foreign = state { true } else { false }
+    }
+
     // MARK: What comes in
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -100,6 +106,15 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
         var new = unwrapInboundIn(data)
         if bytes.readableBytes == 0 { bytes = new } else { bytes.writeBuffer(&new) }
         advance(context)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if hasPassedOn || isForeign {
+            hasPassedOn = false
+            return context.fireChannelReadComplete()
+        }
+        // Those behind have asked for bytes and got none: they need not be woken to ask again.
+        read(context: context)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -153,10 +168,12 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 let part = bytes.readSlice(length: min(left, bytes.readableBytes))!
                 state = part.readableBytes == left ? .head : .passing(left - part.readableBytes)
                 drop()
+                hasPassedOn = true
                 context.fireChannelRead(wrapInboundOut(part))
             case .foreign:
                 let rest = bytes
                 bytes = ByteBuffer()
+                hasPassedOn = true
                 return context.fireChannelRead(wrapInboundOut(rest))
             case .answering: return
             case .over: return bytes.clear()

@@ -216,8 +216,14 @@ actor Server {
     private func describe(_ next: Generation, after before: Generation) -> [String] {
         let old = Set(before.table.subscribers.map(\.name))
         let new = Set(next.table.subscribers.map(\.name))
-        var changes = new.subtracting(old).sorted().map { "\($0) added" }
-        changes += old.subtracting(new).sorted().map { "\($0) removed" }
+        // By the new name: whoever reads that a subscriber was removed thinks of what it had.
+        var renamed: [String: String] = [:]
+        for route in next.table.subscribers where !old.contains(route.name) {
+            if let was = route.was, old.contains(was), !new.contains(was) { renamed[route.name] = was }
+        }
+        var changes = renamed.sorted { $0.key < $1.key }.map { "\($0.value) is \($0.key) now" }
+        changes += new.subtracting(old).subtracting(renamed.keys).sorted().map { "\($0) added" }
+        changes += old.subtracting(new).subtracting(renamed.values).sorted().map { "\($0) removed" }
         changes += old.intersection(new).sorted()
             .filter { before.fingerprints[$0] != next.fingerprints[$0] }.map { "\($0) changed" }
         return changes.isEmpty ? ["nothing changed"] : changes

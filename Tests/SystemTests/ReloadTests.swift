@@ -61,6 +61,20 @@ struct ReloadTests {
         #expect(try await server.post("/v1/topics/more/events", "{}").status == 404)
     }
 
+    /// "removed" and "added" would make whoever renamed it look for what it had.
+    @Test func aSubscriberThatIsRenamedIsSaidToBe() async throws {
+        let server = try RunningServer(routes: Self.routes, plugins: ["first": Self.plugin])
+        try await server.start()
+        try server.write(
+            routes: """
+                topic orders { retain 30d }
+                subscriber other { from orders; run first; was first }
+                subscriber new { from orders; pull }
+                """)
+        let answer = try await server.post("/v1/reload", "{}")
+        #expect(answer.object["changes"] as? [String] == ["first is other now", "new added"], "\(answer.text)")
+    }
+
     @Test func aPlanSaysWhatAReloadWouldDoAndDoesNothing() async throws {
         let server = try RunningServer(
             routes: Self.routes + "\nsubscriber gone { from orders; pull }", plugins: ["first": Self.plugin])
