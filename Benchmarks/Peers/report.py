@@ -128,7 +128,7 @@ def main():
                 points.setdefault(row["x"], []).append(row["y"])
         line = [(x, statistics.median(values)) for x, values in sorted(points.items())]
         charts.append(plots.lines(curve["title"], curve["across"], {work: line}, curve["unit"]))
-        rows.append([curve["title"]] + [", ".join(f"{plots.short(x)}: {plots.short(y)}" for x, y in line)])
+        rows.append([f"{curve['title']}; across: {curve['across']}"] + [", ".join(f"{plots.short(x)}: {plots.short(y)}" for x, y in line)])
     (images / "growth.svg").write_text(plots.grid(charts))
     page = replace(page, "growth", table(["curve", "figures"], rows))
     (docs / "performance.md").write_text(page)

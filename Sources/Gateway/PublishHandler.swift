@@ -67,6 +67,8 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var isReadHeld = false
     /// Whether those behind have been handed something since they were last told that there is no more for now.
     private var hasPassedOn = false
+    /// Whether the next request waits until the client has taken answers.
+    private var isStalled = false
     private var heldCloses: [(mode: CloseMode, promise: EventLoopPromise<Void>?)] = []
     private var familiarHost: [UInt8] = []
     private var date = HTTPDate()
@@ -95,6 +97,9 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if case .answering = state { true } else { false }
     }
 
+    /// Whether bytes that are here wait for an answer to be finished, or to be taken.
+    private var isWaiting: Bool { isAnswering || isStalled }
+
     private var isForeign: Bool {
         if case .foreign = state { true } else { false }
     }
@@ -104,7 +109,13 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if case .foreign = state { return context.fireChannelRead(data) }
         var new = unwrapInboundIn(data)
-        if bytes.readableBytes == 0 { bytes = new } else { bytes.writeBuffer(&new) }
+        if bytes.readableBytes == 0 {
+            bytes = new
+        } else {
+            // Else what has been read would stay in front of a client that never pauses.
+            bytes.discardReadBytes()
+            bytes.writeBuffer(&new)
+        }
         advance(context)
     }
 
@@ -115,6 +126,13 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
         }
         // Those behind have asked for bytes and got none: they need not be woken to ask again.
         read(context: context)
+    }
+
+    /// They act on what they were handed only when they are told that there is no more for now.
+    private func completeReading(_ context: ChannelHandlerContext) {
+        guard hasPassedOn else { return }
+        hasPassedOn = false
+        context.fireChannelReadComplete()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -132,6 +150,7 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if event as? ChannelEvent == .inputClosed || event is ChannelShouldQuiesceEvent, bytes.readableBytes > 0 {
             state = .foreign
             advance(context)
+            completeReading(context)
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -159,7 +178,11 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 case .foreign: state = .foreign
                 case .partial where bytes.readableBytes > Limits.plainHeadBytesMax: state = .foreign
                 case .partial: return
-                case .whole: begin()
+                case .whole:
+                    // Answers that nobody takes must not pile up.
+                    isStalled = !context.channel.isWritable
+                    if isStalled { return }
+                    begin()
                 }
             case .body(let publishing):
                 guard isWhole(publishing) else { return }
@@ -237,7 +260,7 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 guard authorization == nil else { return nil }
                 authorization = text(field.value)
             case 14 where PlainRequest.isEqual(name, "sec-fetch-site"): return nil
-            case 4... where PlainRequest.isEqual(UnsafeRawBufferPointer(rebasing: name[..<3]), "ce-"):
+            case 3... where PlainRequest.isEqual(UnsafeRawBufferPointer(rebasing: name[..<3]), "ce-"):
                 let attribute = String(decoding: name[3...].lazy.map(PlainRequest.lowercased), as: UTF8.self)
                 publishing.request.attributes.append((attribute, text(field.value)))
             default: break
@@ -295,6 +318,7 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
         bytes.moveReaderIndex(forwardBy: length)
         drop()
         arrivals.pace.requestEnded(now: .now())
+        arrivals.isAnswering = true
         state = .answering(publishing)
         let loop = context.eventLoop
         let me = NIOLoopBound(self, eventLoop: loop)
@@ -315,6 +339,7 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let buffer = encoded(answer, context.channel.allocator)
         arrivals.pace.wrote(buffer.readableBytes)
         arrivals.pace.answered(now: .now())
+        arrivals.isAnswering = false
         if publishing.isLast {
             state = .over
             let me = NIOLoopBound(context, eventLoop: context.eventLoop)
@@ -352,13 +377,15 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// What has come meanwhile goes its way, up to the next publish request.
     private func release(_ context: ChannelHandlerContext) {
         advance(context)
-        while !isAnswering, let next = held.popFirst() {
+        completeReading(context)
+        while !isWaiting, let next = held.popFirst() {
             switch next {
             case .event(let event): pass(event, context)
             case .error(let error): context.fireErrorCaught(error)
             }
         }
-        guard !isAnswering else { return }
+        completeReading(context)
+        guard !isWaiting else { return }
         let closes = heldCloses
         heldCloses.removeAll()
         for held in closes { context.close(mode: held.mode, promise: held.promise) }
@@ -372,8 +399,15 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func read(context: ChannelHandlerContext) {
         // A client that sends on and on without reading its answers is made to wait.
-        guard !isAnswering || (bytes.readableBytes == 0 && held.isEmpty) else { return isReadHeld = true }
+        guard !isWaiting || (bytes.readableBytes == 0 && held.isEmpty) else { return isReadHeld = true }
         context.read()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        context.fireChannelWritabilityChanged()
+        guard isStalled, context.channel.isWritable else { return }
+        isStalled = false
+        release(context)
     }
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {

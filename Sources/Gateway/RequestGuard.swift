@@ -215,7 +215,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Time
 
     private func look(_ context: ChannelHandlerContext) {
-        if isIdle, arrivals.pace.isIdle(.now()) {
+        if isIdle, !arrivals.isAnswering, arrivals.pace.isIdle(.now()) {
             stop()
             return context.close(promise: nil)
         }
@@ -223,7 +223,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
         guard let reason = arrivals.pace.check(.now(), isReading: arrivals.isReading, buffered: buffered) else {
             return
         }
-        if case .slowHeader = reason, input == .open, unanswered == 0 {
+        if case .slowHeader = reason, input == .open, unanswered == 0, !arrivals.isAnswering {
             stop()
             return refuse(
                 Problem(
@@ -249,6 +249,8 @@ final class ArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler {
     var pace: ConnectionPace
     /// Whether the server waits for bytes.
     private(set) var isReading = false
+    /// Whether a request that never reaches the ``RequestGuard`` is under way.
+    var isAnswering = false
 
     init(_ bounds: ConnectionBounds) {
         pace = ConnectionPace(bounds, now: .now())

@@ -145,6 +145,8 @@ final class PluginRunner: @unchecked Sendable {
         calls = [:]
         answers = []
         flush()
+        // Whoever has asked for quiet: there is no other turn in which it would be told.
+        tellIdle()
         finishStop()
     }
 

@@ -165,6 +165,18 @@ struct HostileConnectionTests {
         #expect(broker.with { $0.published.isEmpty })
     }
 
+    @Test(arguments: [
+        ConnectionTests.head + "Content-Length: 2\r\n\r\n{}", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ])
+    func aConnectionIsClosedWhenNothingHappensOnItAnyMore(_ request: String) async throws {
+        var bounds = Self.quick
+        bounds.idle = .milliseconds(50)
+        let metrics = PrometheusMetrics()
+        let answer = try await Self.whole(FakeBroker(), request, metrics: metrics, bounds: bounds)
+        #expect(Self.answers(in: answer) == 1 && answer.hasPrefix("HTTP/1.1 20"), "\(answer)")
+        #expect(metrics.render().matches(of: #/fairlead_http_refused_total{.*} [1-9]/#).isEmpty, "that is no refusal")
+    }
+
     @Test func chunkExtensionsWithoutEndAreCutOff() async throws {
         let metrics = PrometheusMetrics()
         let extensions = String(repeating: "a", count: 4 << 20)

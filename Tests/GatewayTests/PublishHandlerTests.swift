@@ -120,6 +120,25 @@ struct PublishHandlerTests {
         #expect(broker.with { $0.publishedOnLoop } > request.count / 2)
     }
 
+    /// A bug once: nobody told the responder that it had been handed all there was.
+    @Test func whatFollowsAPublishInTheSamePacketIsAnswered() async throws {
+        let publish = ConnectionTests.head + "Content-Length: 2\r\n\r\n{}"
+        let look = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        let answer = try await ConnectionTests.talk(FakeBroker(), [(publish + look, "ok\n"), (look, "ok\n")])
+        #expect(answer.matches(of: /HTTP\/1\.1 (\d+)/).map { String($0.1) } == ["202", "200", "200"])
+    }
+
+    @Test func aClientThatSendsOnAndOnIsServedToTheEnd() async throws {
+        let broker = FakeBroker()
+        let body = "\"" + String(repeating: "a", count: 998) + "\""
+        let publish = ConnectionTests.head + "Content-Length: 1000\r\n\r\n" + body
+        let last = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        let round = String(repeating: publish, count: 500) + last
+        let answer = try await ConnectionTests.talk(broker, Array(repeating: (round, "ok\n"), count: 10))
+        #expect(answer.ranges(of: "HTTP/1.1 202 ").count == 5_000)
+        #expect(broker.with { $0.published.count } == 5_000)
+    }
+
     /// Sent at once, some for the loop and some for the responder.
     @Test func answersLeaveInTheOrderOfTheirRequests() async throws {
         let broker = FakeBroker()

@@ -72,7 +72,7 @@ struct ReloadTests {
                 subscriber new { from orders; pull }
                 """)
         let answer = try await server.post("/v1/reload", "{}")
-        #expect(answer.object["changes"] as? [String] == ["first is other now", "new added"], "\(answer.text)")
+        #expect(try answer.object["changes"] as? [String] == ["first is other now", "new added"], "\(answer.text)")
     }
 
     @Test func aPlanSaysWhatAReloadWouldDoAndDoesNothing() async throws {
