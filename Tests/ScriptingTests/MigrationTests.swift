@@ -167,8 +167,10 @@ struct MigrationTests {
         #expect(settlements.map { $0.outcome == .ack } == [false, true])
     }
 
-    /// A bug once: two instances at work on one state lose what the older one writes last.
-    @Test func aSuccessorBeginsWhenItsPredecessorHasEnded() async throws {
+    /// Instances of one subscriber whose calls wait at `gate` in between; `starts` has one for each call that is there.
+    private static func waiting(lanes: Int) -> (
+        services: FakeServices, starts: AsyncStream<Void>, gate: Gate, instance: () async throws -> Harness
+    ) {
         let services = FakeServices()
         let (starts, started) = AsyncStream<Void>.makeStream()
         let gate = Gate(2)
@@ -177,10 +179,16 @@ struct MigrationTests {
             await gate.arrive()
             return OutboundResponse(status: 200, headers: [], body: [])
         }
-        let host = ScriptHost(services: services.services, lanes: 2)
-        func instance() async throws -> Harness {
-            try await Harness(Self.counting, grants: [.http("127.0.0.1")], services: services, host: host)
-        }
+        let host = ScriptHost(services: services.services, lanes: lanes)
+        return (
+            services, starts, gate,
+            { try await Harness(counting, grants: [.http("127.0.0.1")], services: services, host: host) }
+        )
+    }
+
+    /// A bug once: two instances at work on one state lose what the older one writes last.
+    @Test func aSuccessorBeginsWhenItsPredecessorHasEnded() async throws {
+        let (services, starts, gate, instance) = Self.waiting(lanes: 2)
         let first = try await instance()
         let second = try await instance()
         let third = try await instance()
@@ -236,18 +244,7 @@ struct MigrationTests {
     }
 
     @Test func whoeverFollowsOneThatHasAlreadyStoppedWaitsForThoseBeforeIt() async throws {
-        let services = FakeServices()
-        let (starts, started) = AsyncStream<Void>.makeStream()
-        let gate = Gate(2)
-        services.http.respond { _ throws(OutboundFailure) in
-            started.yield()
-            await gate.arrive()
-            return OutboundResponse(status: 200, headers: [], body: [])
-        }
-        let host = ScriptHost(services: services.services, lanes: 3)
-        func instance() async throws -> Harness {
-            try await Harness(Self.counting, grants: [.http("127.0.0.1")], services: services, host: host)
-        }
+        let (services, starts, gate, instance) = Self.waiting(lanes: 3)
         let first = try await instance()
         let old = first.deliveries([.order("1")])
         first.destination.deliver(old)
