@@ -73,7 +73,7 @@ extension BrokerCore {
             // Else it would go on when its next retry is due, beside whoever has its name then.
             removed.wake = nil
         }
-        if !subscribers.isEmpty { forgetWakes(of: Array(subscribers.values)) }
+        if !subscribers.isEmpty { forgetSupersededWakes() }
 
         subscribers = running
         routing = [:]
@@ -92,9 +92,9 @@ extension BrokerCore {
         return stopping
     }
 
-    /// A wake may be days ahead, and what it is for holds a plugin and its thread until then.
-    private func forgetWakes(of removed: [Subscriber]) {
-        wakes = Heap(wakes.unordered.filter { wake in !removed.contains { $0 === wake.subscriber } })
+    /// A wake may be days ahead, and its subscriber holds a plugin and that one's thread until then.
+    private func forgetSupersededWakes() {
+        wakes = Heap(wakes.unordered.filter { $0.subscriber == nil || $0.subscriber?.wake == $0.time })
     }
 
     /// One change: readers, the new plugin first of all, see it from here on, and after a crash it is there as a whole or

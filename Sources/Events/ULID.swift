@@ -9,10 +9,10 @@ package struct ULIDGenerator: Sendable {
     private var low: UInt64
 
     package init(time: Timestamp) {
-        let (top, low) = RandomStock.shared.next()
+        var random = SystemRandomNumberGenerator()
         // The random part's top bit starts as 0, so that counting up never runs over.
-        high = UInt64(truncatingIfNeeded: time.milliseconds) << 16 | top & 0x7FFF
-        self.low = low
+        high = UInt64(truncatingIfNeeded: time.milliseconds) << 16 | UInt64.random(in: 0...0x7FFF, using: &random)
+        low = random.next()
     }
 
     /// Calls `body` with the next id's 26 letters.

@@ -100,10 +100,6 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// Whether bytes that are here wait for an answer to be finished, or to be taken.
     private var isWaiting: Bool { isAnswering || isStalled }
 
-    private var isForeign: Bool {
-        if case .foreign = state { true } else { false }
-    }
-
     // MARK: What comes in
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -120,15 +116,11 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if hasPassedOn || isForeign {
-            hasPassedOn = false
-            return context.fireChannelReadComplete()
-        }
-        // Those behind have asked for bytes and got none: they need not be woken to ask again.
-        read(context: context)
+        hasPassedOn = false
+        context.fireChannelReadComplete()
     }
 
-    /// They act on what they were handed only when they are told that there is no more for now.
+    /// Those behind act on what they were handed only when they are told that there is no more for now.
     private func completeReading(_ context: ChannelHandlerContext) {
         guard hasPassedOn else { return }
         hasPassedOn = false
@@ -295,11 +287,9 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// The name in `/v1/topics/NAME/events`, where it needs no decoding.
     private static func topic(in target: UnsafeRawBufferPointer) -> Range<Int>? {
         let before: StaticString = "/v1/topics/", behind: StaticString = "/events"
-        let name =
-            before
-            .utf8CodeUnitCount..<max(
-                before.utf8CodeUnitCount, target.count - behind.utf8CodeUnitCount)
-        guard !name.isEmpty, target.starts(with: UnsafeBufferPointer(start: before.utf8Start, count: name.lowerBound)),
+        let begin = before.utf8CodeUnitCount
+        let name = begin..<max(begin, target.count - behind.utf8CodeUnitCount)
+        guard !name.isEmpty, target.starts(with: UnsafeBufferPointer(start: before.utf8Start, count: begin)),
             target[name.upperBound...].elementsEqual(
                 UnsafeBufferPointer(start: behind.utf8Start, count: behind.utf8CodeUnitCount)),
             target[name].allSatisfy({
@@ -384,7 +374,6 @@ final class PublishHandler: ChannelDuplexHandler, RemovableChannelHandler {
             case .error(let error): context.fireErrorCaught(error)
             }
         }
-        completeReading(context)
         guard !isWaiting else { return }
         let closes = heldCloses
         heldCloses.removeAll()

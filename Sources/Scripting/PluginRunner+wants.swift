@@ -97,12 +97,7 @@ extension PluginRunner {
             advance(.nanoseconds(Int64(max(0, nanoseconds))))
             return .values([])
         }
-        let hold = TimerHold(self)
-        call.sleep = hold
-        lane.submit(at: Lane.now() &+ UInt64(max(0, nanoseconds))) {
-            hold.runner?.complete(slot, id, .values([]))
-            hold.letGo()
-        }
+        call.sleep = wake(in: UInt64(max(0, nanoseconds))) { $0.complete(slot, id, .values([])) }
         return nil
     }
 

@@ -126,12 +126,17 @@ final class PluginRunner: @unchecked Sendable {
     }
 
     private func giveUp(in deadline: Duration) {
+        stopTimers.append(wake(in: UInt64(clamping: max(.zero, deadline).nanoseconds)) { $0.giveUp() })
+    }
+
+    /// Calls `body` on the lane after so many nanoseconds, unless the hold is let go before.
+    func wake(in nanoseconds: UInt64, _ body: @escaping @Sendable (PluginRunner) -> Void) -> TimerHold {
         let hold = TimerHold(self)
-        stopTimers.append(hold)
-        lane.submit(at: Lane.now() &+ UInt64(clamping: max(.zero, deadline).nanoseconds)) {
-            hold.runner?.giveUp()
+        lane.submit(at: Lane.now() &+ nanoseconds) {
+            if let runner = hold.runner { body(runner) }
             hold.letGo()
         }
+        return hold
     }
 
     /// The stop's deadline has passed: what still waits is given back.

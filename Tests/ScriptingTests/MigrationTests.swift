@@ -167,10 +167,9 @@ struct MigrationTests {
         #expect(settlements.map { $0.outcome == .ack } == [false, true])
     }
 
-    /// Instances of one subscriber whose calls wait at `gate` in between; `starts` has one for each call that is there.
-    private static func waiting(lanes: Int) -> (
-        services: FakeServices, starts: AsyncStream<Void>, gate: Gate, instance: () async throws -> Harness
-    ) {
+    /// A bug once: two instances at work on one state lose what the older one writes last. Whoever follows one that has
+    /// already stopped waits for those before it as well.
+    @Test(arguments: [false, true]) func aSuccessorBeginsWhenItsPredecessorsHaveEnded(_ comesLate: Bool) async throws {
         let services = FakeServices()
         let (starts, started) = AsyncStream<Void>.makeStream()
         let gate = Gate(2)
@@ -179,30 +178,28 @@ struct MigrationTests {
             await gate.arrive()
             return OutboundResponse(status: 200, headers: [], body: [])
         }
-        let host = ScriptHost(services: services.services, lanes: lanes)
-        return (
-            services, starts, gate,
-            { try await Harness(counting, grants: [.http("127.0.0.1")], services: services, host: host) }
-        )
-    }
-
-    /// A bug once: two instances at work on one state lose what the older one writes last.
-    @Test func aSuccessorBeginsWhenItsPredecessorHasEnded() async throws {
-        let (services, starts, gate, instance) = Self.waiting(lanes: 2)
+        let host = ScriptHost(services: services.services, lanes: comesLate ? 3 : 2)
+        func instance() async throws -> Harness {
+            try await Harness(Self.counting, grants: [.http("127.0.0.1")], services: services, host: host)
+        }
         let first = try await instance()
         let second = try await instance()
         let third = try await instance()
         second.destination.follow(first.destination)
-        third.destination.follow(second.destination)
+        if !comesLate { third.destination.follow(second.destination) }
         let old = first.deliveries([.order("1")])
         first.destination.deliver(old)
         var begun = starts.makeAsyncIterator()
         await begun.next()
+        if comesLate {
+            await second.destination.stop(.reload, deadline: .zero)
+            third.destination.follow(second.destination)
+        }
         let new = third.deliveries([.order("2")])
         third.destination.deliver(new)
         async let stopped: Void = first.destination.stop(.reload, deadline: .seconds(30))
         // The one in the middle has nothing to do and ends at once; the third still waits for the first.
-        await second.destination.stop(.reload, deadline: .zero)
+        if !comesLate { await second.destination.stop(.reload, deadline: .zero) }
         #expect(services.http.requests.count == 1)
         await gate.arrive()
         await stopped
@@ -241,30 +238,6 @@ struct MigrationTests {
         await #expect(throws: PluginError.self) { try await loading.value }
         while host.lanes.count > 0, ContinuousClock.now < end { await Task.yield() }
         #expect(host.lanes.count == 0)
-    }
-
-    @Test func whoeverFollowsOneThatHasAlreadyStoppedWaitsForThoseBeforeIt() async throws {
-        let (services, starts, gate, instance) = Self.waiting(lanes: 3)
-        let first = try await instance()
-        let old = first.deliveries([.order("1")])
-        first.destination.deliver(old)
-        var begun = starts.makeAsyncIterator()
-        await begun.next()
-        let second = try await instance()
-        second.destination.follow(first.destination)
-        await second.destination.stop(.reload, deadline: .zero)
-        let third = try await instance()
-        third.destination.follow(second.destination)
-        let new = third.deliveries([.order("2")])
-        third.destination.deliver(new)
-        async let stopped: Void = first.destination.stop(.reload, deadline: .seconds(30))
-        #expect(services.http.requests.count == 1)
-        await gate.arrive()
-        await stopped
-        await begun.next()
-        await gate.arrive()
-        _ = await third.outcomes.settled(new.map(\.id))
-        #expect(services.state["n"] == "2")
     }
 
     @Test(arguments: [StopReason.reload, .shutdown, .removed])
